@@ -297,8 +297,12 @@ mod tests {
     }
 
     fn retirements(cids: &mut PeerCids) -> Vec<u64> {
-        std::iter::from_fn(|| cids.peek_retire().inspect(|sequence| drop(cids.take_retire(*sequence))))
-            .collect()
+        std::iter::from_fn(|| {
+            let sequence = cids.peek_retire()?;
+            cids.take_retire(sequence);
+            Some(sequence)
+        })
+        .collect()
     }
 
     #[test]

@@ -1,2 +1,3 @@
 //! (being built)
+pub mod rtt;
 pub mod token;
