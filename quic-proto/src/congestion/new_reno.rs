@@ -1,4 +1,4 @@
-//! The controller of RFC 9002 §7 and appendix B, similar to TCP NewReno.
+//! The controller of RFC 9002 §7 and appendix B, similar to TCP `NewReno`.
 //!
 //! Owns window, threshold and the recovery period. It does not undo reductions: RFC 9002 describes no response to spurious loss.
 
@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 pub(super) const NAME: &str = "newreno";
 
-/// NewReno with the state of one path.
+/// `NewReno` with the state of one path.
 #[derive(Clone, Debug)]
 pub struct NewReno {
     mtu: u16,

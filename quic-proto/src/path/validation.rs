@@ -43,7 +43,7 @@ impl Validation {
     }
 
     /// The data of a new challenge, which is sent now in a datagram that is `expanded` to 1200 bytes or not. §8.2.1: "The endpoint MUST
-    /// use unpredictable data in every PATH_CHALLENGE frame".
+    /// use unpredictable data in every `PATH_CHALLENGE` frame".
     pub fn challenge(&mut self, now: Instant, rng: &mut dyn Rng, expanded: bool) -> [u8; 8] {
         let mut data = [0; 8];
         rng.fill(&mut data);
@@ -86,8 +86,8 @@ impl Responses {
         self.0.push(data);
     }
 
-    /// The response to send next. It is not repeated when lost: §8.2.2, "MUST NOT send more than one PATH_RESPONSE frame in response to
-    /// one PATH_CHALLENGE frame".
+    /// The response to send next. It is not repeated when lost: §8.2.2, "MUST NOT send more than one `PATH_RESPONSE` frame in response to
+    /// one `PATH_CHALLENGE` frame".
     pub fn take(&mut self) -> Option<[u8; 8]> {
         if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
     }
