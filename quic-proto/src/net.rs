@@ -62,14 +62,14 @@ impl Ecn {
     }
 }
 
-/// How many packets came with each ECN codepoint, as an ACK frame reports it (RFC 9000 §19.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// How many packets with each ECN codepoint were received in a packet number space, as ACK frames report them (RFC 9000 §19.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct EcnCounts {
     /// Packets with ECT(0).
     pub ect0: u64,
     /// Packets with ECT(1).
     pub ect1: u64,
-    /// Packets with CE.
+    /// Packets with ECN-CE.
     pub ce: u64,
 }
 
