@@ -1,1 +1,4 @@
 //! (being built)
+pub mod crypto_stream;
+pub mod keys;
+pub mod stash;
