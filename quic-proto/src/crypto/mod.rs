@@ -1,5 +1,14 @@
 //! The crypto that the protocol asks for, as traits; and the only place where TLS and crypto crates are named.
 
+pub mod header_protection;
+pub mod initial;
+pub mod null;
+pub mod ring;
+pub mod rustls;
+#[cfg(test)]
+mod testing;
+pub mod token;
+
 use crate::error::TransportError;
 
 /// Protects and unprotects packets at one level and in one direction.
