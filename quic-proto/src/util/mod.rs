@@ -1,1 +1,11 @@
-//! (being built)
+//! Containers that the protocol needs and the standard library does not have.
+//!
+//! They know nothing of QUIC, own no timers, and are written for the common case: sets of few ranges, numbers that only grow.
+
+mod range_set;
+mod ring_map;
+mod slab;
+
+pub use range_set::RangeSet;
+pub use ring_map::RingMap;
+pub use slab::Slab;
