@@ -62,6 +62,17 @@ impl Ecn {
     }
 }
 
+/// How many packets of one packet number space came with each ECN codepoint (RFC 9000 §19.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct EcnCounts {
+    /// Packets marked ECT(0).
+    pub ect0: u64,
+    /// Packets marked ECT(1).
+    pub ect1: u64,
+    /// Packets marked CE.
+    pub ce: u64,
+}
+
 /// A received UDP datagram. The payload is decrypted in place.
 #[derive(Debug)]
 pub struct Datagram<'a> {
