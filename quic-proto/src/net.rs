@@ -62,14 +62,14 @@ impl Ecn {
     }
 }
 
-/// How many packets of one packet number space came with each ECN codepoint (RFC 9000 §19.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// How many packets came with each ECN codepoint, as an ACK frame reports it (RFC 9000 §19.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EcnCounts {
-    /// Packets marked ECT(0).
+    /// Packets with ECT(0).
     pub ect0: u64,
-    /// Packets marked ECT(1).
+    /// Packets with ECT(1).
     pub ect1: u64,
-    /// Packets marked CE.
+    /// Packets with CE.
     pub ce: u64,
 }
 

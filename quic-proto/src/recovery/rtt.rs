@@ -13,7 +13,7 @@ pub const GRANULARITY: Duration = Duration::from_millis(1);
 pub const INITIAL_RTT: Duration = Duration::from_millis(333);
 
 /// The RTT estimate of one path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rtt {
     latest: Duration,
     min: Duration,

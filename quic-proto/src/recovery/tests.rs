@@ -298,7 +298,7 @@ fn persistent_congestion_example(last_lost: u64, also_acked: Option<u64>) -> Out
     {
         if time == 2000 {
             sender.ack(1200, &[0..=1]);
-            sender.rtt = fixed.clone();
+            sender.rtt = fixed;
         }
         if number <= last_lost {
             assert_eq!(sender.send(time), number);
