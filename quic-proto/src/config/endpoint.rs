@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Makes the generator of connection ids for one connection. All that it makes must give ids of the same length.
 pub type CidFactory = Arc<dyn Fn() -> Box<dyn CidGenerator> + Send + Sync>;
 
-/// The length of random connection ids, in bytes: a guess hits one of a million connections once in 2^44 tries.
+/// The length of the ids that `RandomCids` makes by default, in bytes: a guess hits one of a million connections once in 2^44 tries.
 const DEFAULT_CID_LEN: usize = 8;
 
 /// How an endpoint behaves towards everybody.
@@ -35,7 +35,7 @@ impl EndpointConfig {
     /// derived: an endpoint that restarts with the same secret can tell old peers that it lost their connections (RFC 9000 §10.3.2).
     pub fn new(reset_secret: &[u8; 32]) -> Self {
         Self {
-            cid_factory: Arc::new(|| Box::new(RandomCids::new(DEFAULT_CID_LEN))),
+            cid_factory: Arc::new(|| Box::new(RandomCids::default())),
             cid_len: DEFAULT_CID_LEN,
             reset_key: ResetKey::new(reset_secret),
             max_udp_payload_size: 65527,
@@ -49,8 +49,9 @@ impl EndpointConfig {
     /// for a client, not for a server whose clients move.
     #[must_use]
     pub fn random_cids(self, len: usize) -> Self {
-        // `build()` refuses a length above 20; the factory is not called before.
-        self.cids(Arc::new(move || Box::new(RandomCids::new(len.min(MAX_CID_LEN)))), len)
+        // Too long a length is kept for `build()` to refuse, which comes before the factory is used.
+        let ids = RandomCids::new(len).unwrap_or_default();
+        self.cids(Arc::new(move || Box::new(ids)), len)
     }
 
     /// Connection ids of `len` bytes by the application's own generators.

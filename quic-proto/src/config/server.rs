@@ -5,7 +5,7 @@
 
 use super::{ConfigError, TransportConfig, in_range};
 use crate::crypto::TlsServerConfig;
-use crate::crypto::token::TokenKey;
+use crate::crypto::token::{TokenKey, TokenLifetimes};
 use crate::time::Duration;
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +38,11 @@ impl ServerConfig {
             max_incoming_bytes: 32 << 20,
             max_connections: 1 << 20,
         }
+    }
+
+    /// How long tokens of either kind are good for.
+    pub(crate) fn token_lifetimes(&self) -> TokenLifetimes {
+        TokenLifetimes { retry: self.retry_token_lifetime, address: self.address_token_lifetime }
     }
 
     /// Limits and timing of the connections.
