@@ -21,7 +21,8 @@ pub trait Node {
     fn handle_timeout(&mut self, now: Instant);
 
     /// Writes the next datagram, or several of equal size up to `max_segments`, into `buf`.
-    fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit>;
+    fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize)
+    -> Option<Transmit>;
 
     /// When to call [`handle_timeout`](Self::handle_timeout). A deadline before the current time is a violation, and so is one
     /// that stays at the current time however often it is handled.
@@ -37,7 +38,12 @@ impl<N: Node + ?Sized> Node for Box<N> {
         (**self).handle_timeout(now);
     }
 
-    fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit> {
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
         (**self).poll_transmit(now, buf, max_segments)
     }
 
@@ -82,7 +88,12 @@ impl<A: Node, B: Node> Node for Either<A, B> {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit> {
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
         match self {
             Self::A(a) => a.poll_transmit(now, buf, max_segments),
             Self::B(b) => b.poll_transmit(now, buf, max_segments),

@@ -21,13 +21,13 @@ pub enum Queue {
     },
     /// Controlled delay (RFC 8289): drops at the head once packets have waited too long for too long.
     CoDel {
-        /// The waiting time that is acceptable in the long run; RFC 8289 §4.3 recommends 5 ms.
+        /// The waiting time that is acceptable in the long run; RFC 8289 §4 recommends 5 ms.
         target: Duration,
-        /// For how long the waiting time may exceed the target; RFC 8289 §4.2 recommends 100 ms.
+        /// For how long the waiting time may exceed the target; RFC 8289 §4 recommends 100 ms.
         interval: Duration,
         /// How many bytes may wait; what does not fit is dropped at the tail.
         capacity: usize,
-        /// Whether ECN-capable packets are marked instead of dropped (RFC 8289 §5.4 leaves this to the implementation).
+        /// Whether ECN-capable packets are marked instead of dropped.
         ecn: bool,
     },
 }
@@ -168,14 +168,14 @@ struct Control {
 }
 
 impl Control {
-    /// RFC 8289 §5.3: the time of the next drop.
+    /// RFC 8289 §5.6, "control_law": the time of the next drop.
     fn law(self, from: Instant, count: u32) -> Instant {
         // A double's square root and division are exactly specified, so that this too is the same on every machine.
         from + self.interval.div_f64(f64::from(count.max(1)).sqrt())
     }
 }
 
-/// RFC 8289 §5.1, the state of the control loop.
+/// RFC 8289 §5.2, the state of the control loop.
 #[derive(Debug, Default)]
 struct CoDel {
     first_above: Option<Instant>,
@@ -230,7 +230,8 @@ mod tests {
         assert!(queue.push(now, packet(100)).is_ok());
         assert_eq!(queue.bytes(), 2500);
         let mut dropped = Vec::new();
-        let lens: Vec<_> = std::iter::from_fn(|| queue.pop(now, &mut dropped)).map(|p| p.payload.len()).collect();
+        let lens: Vec<_> =
+            std::iter::from_fn(|| queue.pop(now, &mut dropped)).map(|p| p.payload.len()).collect();
         assert_eq!((lens, queue.bytes(), dropped.len()), (vec![1000, 1400, 100], 0, 0));
     }
 
