@@ -189,7 +189,7 @@ pub struct LinkStats {
     pub duplicated: u64,
     /// Changed.
     pub corrupted: u64,
-    /// Marked by the link itself (not those that CoDel marked).
+    /// Marked by the link itself (not those that `CoDel` marked).
     pub marked: u64,
     /// The most bytes that ever waited in the queue.
     pub queue_peak: usize,
@@ -257,8 +257,8 @@ impl RunningLink {
         }
         if self.on_wire.is_some() {
             match self.waiting.push(now, packet) {
-                Ok(()) => self.stats.queue_peak = self.stats.queue_peak.max(self.waiting.bytes()),
-                Err(packet) => self.drop_packet(packet, Fate::QueueFull, out),
+                None => self.stats.queue_peak = self.stats.queue_peak.max(self.waiting.bytes()),
+                Some(packet) => self.drop_packet(packet, Fate::QueueFull, out),
             }
         } else if self.config.rate.is_some() {
             self.waiting.push_anyway(now, packet);

@@ -20,7 +20,7 @@ pub(crate) struct Packet {
     pub(crate) payload: Vec<u8>,
     pub(crate) route: Arc<[LinkId]>,
     pub(crate) hop: usize,
-    /// When it entered the queue that it is in (CoDel measures sojourn times).
+    /// When it entered the queue that it is in (`CoDel` measures sojourn times).
     pub(crate) queued: Instant,
     pub(crate) corrupted: bool,
     pub(crate) duplicate: bool,

@@ -1,7 +1,7 @@
-//! What waits in front of a link: a drop-tail queue, or CoDel (RFC 8289).
+//! What waits in front of a link: a drop-tail queue, or `CoDel` (RFC 8289).
 //!
 //! Owns the discipline ([`Queue`], plain data) and the running queue. Invariants: `bytes` is the sum of the queued payloads and does
-//! not exceed the capacity; packets leave in the order in which they came. No timers: CoDel acts when a packet is taken out.
+//! not exceed the capacity; packets leave in the order in which they came. No timers: `CoDel` acts when a packet is taken out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,12 +38,12 @@ impl Queue {
         Self::DropTail { capacity }
     }
 
-    /// CoDel with the parameters that RFC 8289 recommends, room for a MiB, and no ECN.
+    /// `CoDel` with the parameters that RFC 8289 recommends, room for a MiB, and no ECN.
     pub const fn codel() -> Self {
         Self::CoDel { target: ms(5), interval: ms(100), capacity: kib(1024), ecn: false }
     }
 
-    /// CoDel with the parameters that RFC 8289 recommends, marking ECN-capable packets.
+    /// `CoDel` with the parameters that RFC 8289 recommends, marking ECN-capable packets.
     pub const fn codel_with_ecn() -> Self {
         Self::CoDel { target: ms(5), interval: ms(100), capacity: kib(1024), ecn: true }
     }
@@ -82,12 +82,13 @@ impl Waiting {
     }
 
     /// Appends a packet, or gives it back if there is no room.
-    pub(crate) fn push(&mut self, now: Instant, packet: Packet) -> Result<(), Packet> {
+    #[must_use = "a packet that comes back was dropped"]
+    pub(crate) fn push(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
         if self.bytes + packet.payload.len() > self.discipline.capacity() {
-            return Err(packet);
+            return Some(packet);
         }
         self.push_anyway(now, packet);
-        Ok(())
+        None
     }
 
     /// Appends a packet for which the wire is free: it does not really wait, so that the capacity does not matter.
@@ -97,7 +98,7 @@ impl Waiting {
         self.packets.push_back(packet);
     }
 
-    /// Takes the next packet out; those that CoDel drops on the way go to `dropped`.
+    /// Takes the next packet out; those that `CoDel` drops on the way go to `dropped`.
     pub(crate) fn pop(&mut self, now: Instant, dropped: &mut Vec<Packet>) -> Option<Packet> {
         match self.discipline {
             Queue::DropTail { .. } => self.take(),
@@ -168,7 +169,7 @@ struct Control {
 }
 
 impl Control {
-    /// RFC 8289 §5.6, "control_law": the time of the next drop.
+    /// RFC 8289 §5.6, `control_law`: the time of the next drop.
     fn law(self, from: Instant, count: u32) -> Instant {
         // A double's square root and division are exactly specified, so that this too is the same on every machine.
         from + self.interval.div_f64(f64::from(count.max(1)).sqrt())
@@ -224,10 +225,10 @@ mod tests {
     fn tail_is_dropped_beyond_the_capacity() {
         let mut queue = Waiting::new(Queue::drop_tail(2500));
         let now = Instant::EPOCH;
-        assert!(queue.push(now, packet(1000)).is_ok());
-        assert!(queue.push(now, packet(1400)).is_ok());
-        assert!(queue.push(now, packet(101)).is_err());
-        assert!(queue.push(now, packet(100)).is_ok());
+        assert!(queue.push(now, packet(1000)).is_none());
+        assert!(queue.push(now, packet(1400)).is_none());
+        assert!(queue.push(now, packet(101)).is_some());
+        assert!(queue.push(now, packet(100)).is_none());
         assert_eq!(queue.bytes(), 2500);
         let mut dropped = Vec::new();
         let lens: Vec<_> =
@@ -278,7 +279,7 @@ mod tests {
         // A burst of 20 packets every 50 ms drains in 20 ms: above the target, but not for an interval.
         let mut now = Instant::EPOCH;
         while now < Instant::EPOCH + secs(5) {
-            (0..20).for_each(|_| assert!(queue.push(now, packet(1000)).is_ok()));
+            (0..20).for_each(|_| assert!(queue.push(now, packet(1000)).is_none()));
             for _ in 0..50 {
                 now += ms(1);
                 let _ = queue.pop(now, &mut dropped);

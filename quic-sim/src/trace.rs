@@ -25,7 +25,7 @@ pub enum Fate {
     Lost,
     /// The queue had no room.
     QueueFull,
-    /// CoDel dropped it.
+    /// `CoDel` dropped it.
     CoDel,
     /// It was longer than the link's MTU.
     TooBig,
