@@ -8,25 +8,25 @@ use quic_proto::net::{Datagram, Ecn, FourTuple, Transmit};
 use quic_proto::time::{Duration, Instant};
 use quic_sim::{Node, Scenario};
 
-pub struct Flood {
-    pub to: SocketAddr,
-    pub local: Option<SocketAddr>,
-    pub left: u64,
-    pub every: Duration,
-    pub size: usize,
-    pub ecn: Option<Ecn>,
+pub(crate) struct Flood {
+    pub(crate) to: SocketAddr,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) left: u64,
+    pub(crate) every: Duration,
+    pub(crate) size: usize,
+    pub(crate) ecn: Option<Ecn>,
     /// Number, time, codepoint, and whether the bytes were intact.
-    pub received: Vec<(u64, Instant, Option<Ecn>, bool)>,
+    pub(crate) received: Vec<(u64, Instant, Option<Ecn>, bool)>,
     /// Where each datagram came from and went to.
-    pub paths: Vec<FourTuple>,
-    pub echo: bool,
+    pub(crate) paths: Vec<FourTuple>,
+    pub(crate) echo: bool,
     answers: Vec<SocketAddr>,
     next: u64,
     due: Instant,
 }
 
 impl Flood {
-    pub fn new(to: SocketAddr, left: u64, every: Duration, size: usize) -> Self {
+    pub(crate) fn new(to: SocketAddr, left: u64, every: Duration, size: usize) -> Self {
         Self {
             to,
             local: None,
@@ -43,7 +43,7 @@ impl Flood {
         }
     }
 
-    pub fn echo(to: SocketAddr) -> Self {
+    pub(crate) fn echo(to: SocketAddr) -> Self {
         Self { echo: true, ..Self::new(to, 0, Duration::ZERO, 8) }
     }
 }
@@ -52,7 +52,7 @@ impl Node for Flood {
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         let (head, rest) = datagram.payload.split_at(8);
         let number = u64::from_be_bytes(head.try_into().expect("eight bytes"));
-        let intact = number < 1 << 32 && rest.iter().all(|byte| *byte == number as u8);
+        let intact = rest.iter().all(|byte| *byte == filler(number));
         self.received.push((number, now, datagram.ecn, intact));
         self.paths.push(datagram.path);
         if self.echo {
@@ -74,7 +74,7 @@ impl Node for Flood {
             self.to
         };
         buf[..8].copy_from_slice(&self.next.to_be_bytes());
-        buf[8..self.size].fill(self.next as u8);
+        buf[8..self.size].fill(filler(self.next));
         self.next += 1;
         let path = FourTuple { local: self.local, remote: to };
         Some(Transmit { path, ecn: self.ecn, len: self.size, segment_size: None })
@@ -85,8 +85,13 @@ impl Node for Flood {
     }
 }
 
+/// Differs for numbers that differ in one byte, so that no single change of a datagram goes unnoticed.
+fn filler(number: u64) -> u8 {
+    number.to_be_bytes().iter().fold(0, |all, byte| all ^ byte)
+}
+
 /// A client that sends `count` datagrams of `size` bytes, one `every` so often, to a server that only listens.
-pub fn flood(count: u64, every: Duration, size: usize) -> Scenario<Flood> {
+pub(crate) fn flood(count: u64, every: Duration, size: usize) -> Scenario<Flood> {
     Scenario::between(
         move |setup| Flood::new(setup.server, count, every, size),
         |setup| Flood::new(setup.server, 0, Duration::ZERO, 8),
