@@ -44,6 +44,10 @@ impl Connection {
                 break;
             }
             let written = self.family.transmit(&mut self.engine, now, &mut buf[len..len + mtu], allowance);
+            if written == 0 && allowance == Allowance::Probes {
+                self.engine.waive_probes();
+                continue;
+            }
             if written == 0 {
                 break;
             }

@@ -82,6 +82,8 @@ pub struct Engine {
     pub timing: PeerTiming,
     /// Whether the handshake is confirmed (RFC 9001 §4.1.2).
     pub confirmed: bool,
+    /// Whether there are handshake keys, which packets of the Handshake space need (RFC 9002 §6.2.2.1).
+    pub has_handshake_keys: bool,
     /// Whether the peer is known to have validated our address (always true on a server), RFC 9002 §6.2.2.1.
     pub peer_validated_us: bool,
     events: VecDeque<Event>,
@@ -141,6 +143,7 @@ impl Engine {
             stats: ConnectionStats::default(),
             rng: parts.rng,
             confirmed: false,
+            has_handshake_keys: false,
             peer_validated_us: parts.side.is_server(),
             events: VecDeque::new(),
             outcome: Outcome::default(),

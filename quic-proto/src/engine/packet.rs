@@ -2,8 +2,7 @@
 
 use crate::codec::Writer;
 use crate::id::PacketNumber;
-use crate::recovery::token::Token;
-use smallvec::SmallVec;
+use crate::recovery::{Token, Tokens};
 
 /// Collects what one packet carries while a family writes its frames.
 #[derive(Debug)]
@@ -13,7 +12,7 @@ pub struct PacketWriter<'a> {
     /// The packet's number.
     pub number: PacketNumber,
     /// What it carries, for when it is acknowledged or lost.
-    pub tokens: SmallVec<[Token; 3]>,
+    pub tokens: Tokens,
     /// Whether the peer must acknowledge it (RFC 9002 §2).
     pub ack_eliciting: bool,
     /// Whether it carries padding, and so counts as in flight even if nothing in it elicits an acknowledgement.
@@ -23,7 +22,7 @@ pub struct PacketWriter<'a> {
 impl<'a> PacketWriter<'a> {
     /// A packet whose frames go to `frames`.
     pub fn new(frames: Writer<'a>, number: PacketNumber) -> Self {
-        Self { frames, number, tokens: SmallVec::new(), ack_eliciting: false, padded: false }
+        Self { frames, number, tokens: Tokens::new(), ack_eliciting: false, padded: false }
     }
 
     /// Writes a frame that elicits an acknowledgement, if it fits.
@@ -45,8 +44,22 @@ impl<'a> PacketWriter<'a> {
         }
     }
 
-    /// Whether nothing was written yet.
-    pub fn is_empty(&self) -> bool {
-        self.frames.len() == 0
+    /// The packet is written: what must be remembered of it, and its length up to here.
+    pub fn finish(self) -> (Sent, usize) {
+        let Self { frames, number, tokens, ack_eliciting, padded } = self;
+        (Sent { number, tokens, ack_eliciting, in_flight: ack_eliciting || padded }, frames.len())
     }
+}
+
+/// What must be remembered of a packet that is sent.
+#[derive(Debug)]
+pub struct Sent {
+    /// The packet's number.
+    pub number: PacketNumber,
+    /// What it carries.
+    pub tokens: Tokens,
+    /// Whether the peer must acknowledge it.
+    pub ack_eliciting: bool,
+    /// Whether it counts as in flight.
+    pub in_flight: bool,
 }

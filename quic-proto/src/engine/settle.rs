@@ -27,19 +27,14 @@ impl Engine {
         now: Instant,
         space: SpaceId,
         ack: AckInfo,
+        ecn: Option<EcnCounts>,
         ranges: impl Iterator<Item = RangeInclusive<u64>>,
         family: &mut dyn FamilyTokens,
     ) -> Result<(), TransportError> {
         self.outcome.clear();
-        let ecn: Option<EcnCounts> = ack.ecn;
+        let situation = self.situation();
         let path = self.paths.active_mut();
-        let mut ctx = Ctx {
-            rtt: &mut path.rtt,
-            cc: &mut *path.cc,
-            path: path.generation,
-            max_ack_delay: self.timing.max_ack_delay,
-            handshake_confirmed: self.confirmed,
-        };
+        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation };
         self.recovery.on_ack(now, space, ack, ranges, &mut ctx, &mut self.outcome)?;
         if space == SpaceId::Data {
             self.validate_ecn(now, space, ecn);
@@ -51,21 +46,13 @@ impl Engine {
     /// Checks the peer's ECN counts (RFC 9000 §13.4.2.1) and reports new CE marks to the congestion controller (RFC 9002 §7.1).
     fn validate_ecn(&mut self, now: Instant, space: SpaceId, counts: Option<EcnCounts>) {
         let outcome = &self.outcome;
-        if outcome.acked_ect0 == 0 && counts.is_none() {
+        let (acked, Some(newest), true) = (outcome.newly_acked_ect0, outcome.newest_acked, outcome.largest_grew) else {
             return;
-        }
-        let in_flight = self.recovery.bytes_in_flight();
+        };
         let path = self.paths.active_mut();
-        if path.ecn.on_ack(space, counts, outcome.acked_ect0) {
+        if path.ecn.on_ack(space, counts, acked) {
             self.stats.congestion_events += 1;
-            path.cc.on_congestion(&crate::congestion::CongestionEvent {
-                now,
-                sent: outcome.largest_acked_sent.unwrap_or(now),
-                lost_bytes: 0,
-                persistent: false,
-                ecn: true,
-                in_flight,
-            });
+            self.recovery.on_ecn_ce(now, newest, &mut *path.cc);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::crypto::token::ResetKey;
 use crate::id::{Cid, Side, SpaceId};
 use crate::net::FourTuple;
 use crate::path::{self, Path, PathConfig, PathSet};
-use crate::recovery::{AckConfig, AckTracker, Recovery, RecoveryConfig};
+use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{Streams, StreamsConfig};
 use crate::time::{Instant, UnixTime};
@@ -52,8 +52,7 @@ impl EngineInit {
         let cc = config.congestion.build(path::BASE);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
-            let delay = config.max_ack_delay;
-            AckTracker::new(if space == SpaceId::Data { AckConfig::delayed(delay) } else { AckConfig::immediate() })
+            if space == SpaceId::Data { AckTracker::delayed(config.max_ack_delay) } else { AckTracker::immediate() }
         });
         let active_cid_limit = config.active_cid_limit;
         let recovery = Recovery::new(RecoveryConfig::default());

@@ -5,7 +5,7 @@ use super::settle::FamilyTokens;
 use crate::error::ConnectionError;
 use crate::id::SpaceId;
 use crate::path::{NoPath, TimedOut};
-use crate::recovery::{Ctx, DeadlineInput};
+use crate::recovery::{Ctx, Situation};
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -27,7 +27,7 @@ impl Engine {
             self.ping(SpaceId::Data);
         }
         if self.timers.expired(Timer::Ack, now) {
-            self.acks[SpaceId::Data as usize].on_deadline(now);
+            self.acks[SpaceId::Data as usize].on_timeout(now);
         }
         if self.timers.expired(Timer::PathValidation, now) && !self.on_path_timeout(now) {
             return;
@@ -59,37 +59,36 @@ impl Engine {
 
     fn on_loss_timeout(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
         self.outcome.clear();
-        let input = self.deadline_input();
+        let situation = self.situation();
         let path = self.paths.active_mut();
-        let mut ctx = Ctx {
-            rtt: &mut path.rtt,
-            cc: &mut *path.cc,
-            path: path.generation,
-            max_ack_delay: self.timing.max_ack_delay,
-            handshake_confirmed: self.confirmed,
-        };
-        let probe = self.recovery.on_timeout(now, &input, &mut ctx, &mut self.outcome);
+        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation };
+        let probe = self.recovery.on_timeout(now, &mut ctx, &mut self.outcome);
         self.settle(now, family);
-        let Some(probe) = probe else { return };
+        if probe.is_none() {
+            return;
+        }
         self.stats.probe_timeouts += 1;
         // RFC 9002 §6.2.4: a probe carries new data if there is any, else what is in flight longest, else a PING.
         let mut tokens = std::mem::take(&mut self.probe_tokens);
-        tokens.clear();
-        self.recovery.probe_tokens(probe.space, &mut tokens);
+        for space in SpaceId::ALL {
+            if self.recovery.probes_owed(space) > 0 {
+                self.recovery.probe_tokens(space, &mut tokens);
+            }
+        }
         for token in tokens.drain(..) {
             self.token_lost(now, token, family);
         }
         self.probe_tokens = tokens;
-        self.ping(probe.space);
     }
 
-    fn deadline_input(&self) -> DeadlineInput {
-        DeadlineInput {
-            max_ack_delay: self.timing.max_ack_delay,
+    /// What recovery has to know of the handshake and the path.
+    pub(super) fn situation(&self) -> Situation {
+        let path = self.paths.active();
+        Situation {
             handshake_confirmed: self.confirmed,
-            peer_validated_us: self.peer_validated_us,
-            // RFC 9002 §6.2.2.1: "a server's timer MUST NOT be set if it cannot send" at the anti-amplification limit.
-            blocked: self.paths.active().amplification.budget() < u64::from(self.paths.active().mtu.current()),
+            has_handshake_keys: self.has_handshake_keys,
+            peer_completed_address_validation: self.peer_validated_us,
+            amplification_limited: path.amplification.budget() < u64::from(path.mtu.current()),
         }
     }
 

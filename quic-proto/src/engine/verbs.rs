@@ -3,12 +3,13 @@
 
 use super::Engine;
 use super::lifecycle::CloseFrame;
-use super::packet::PacketWriter;
+use super::packet::Sent;
+use super::settle::FamilyTokens;
 use crate::error::{ConnectionError, TransportError};
 use crate::event::Event;
 use crate::id::{PacketNumber, SpaceId, StreamId};
 use crate::net::Ecn;
-use crate::recovery::SentPacket;
+use crate::recovery::{AckTracker, SentPacket};
 use crate::streams::Received;
 use crate::time::Instant;
 
@@ -32,7 +33,7 @@ impl Engine {
     }
 
     /// A packet is complete: it is remembered with what it carried.
-    pub fn on_packet_sent(&mut self, space: SpaceId, packet: PacketWriter<'_>, bytes: usize, generation: u32) {
+    pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
         let now = self.now;
         self.stats.sent.packets += 1;
         if packet.ack_eliciting {
@@ -44,7 +45,7 @@ impl Engine {
                 self.last_activity = now;
             }
         }
-        let in_flight = packet.ack_eliciting || packet.padded;
+        let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let app_limited = in_flight && !self.streams.can_send();
         let sent = SentPacket {
@@ -134,18 +135,26 @@ impl Engine {
 
     /// A space is over: nothing that was sent in it will be acknowledged, nothing received in it needs to be (RFC 9002 §6.4).
     pub fn discard_space(&mut self, space: SpaceId) {
-        let path = self.paths.active_mut();
-        self.recovery.discard_space(space, &mut *path.cc);
-        self.acks[space as usize].clear();
+        self.recovery.discard_space(self.now, space);
+        self.acks[space as usize] = AckTracker::immediate();
         self.ping_sent(space);
     }
 
     /// A Retry made everything void that was sent so far (RFC 9002 §6.2.3: "a client that receives a Retry packet resets congestion control
     /// and loss recovery state").
-    pub fn on_retry(&mut self) {
+    pub fn on_retry(&mut self, family: &mut dyn FamilyTokens) {
         let path = self.paths.active_mut();
         path.cc = path.cc.fresh(path.mtu.current());
-        self.recovery.on_retry();
+        self.outcome.clear();
+        self.recovery.on_not_processed(self.now, SpaceId::Initial, &mut self.outcome);
+        self.settle(self.now, family);
+    }
+
+    /// Probes are owed, but no family can write any: none are owed any more.
+    pub fn waive_probes(&mut self) {
+        for space in SpaceId::ALL {
+            self.recovery.waive_probes(space);
+        }
     }
 
     /// The size of datagrams on the active path changed.

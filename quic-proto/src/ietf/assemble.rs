@@ -46,7 +46,8 @@ impl Ietf {
                 stream_frames(engine, packet);
             }
         }
-        if engine.ping_owed(space) && !packet.ack_eliciting && packet.frame(None, encode::ping) {
+        let probe = allowance == Allowance::Probes;
+        if (engine.ping_owed(space) || probe) && !packet.ack_eliciting && packet.frame(None, encode::ping) {
             engine.stats.sent.frames.ping += 1;
         }
     }
@@ -56,13 +57,13 @@ impl Ietf {
         let space = level.space();
         let exponent = self.local_params.ack_delay_exponent;
         let tracker = &mut engine.acks[space as usize];
-        if !tracker.has_unacknowledged() {
+        if !tracker.has_pending() {
             return;
         }
         let Some(largest) = tracker.largest() else { return };
         let delay = if space == SpaceId::Data { tracker.delay(now).as_micros() as u64 >> exponent } else { 0 };
-        let ecn = tracker.ecn_counts();
-        if ack::encode_ack(&mut packet.frames, tracker.ranges_descending(), delay, ecn, MAX_ACK_RANGES) {
+        let ecn = tracker.ecn();
+        if ack::encode_ack(&mut packet.frames, tracker.ranges(), delay, ecn, MAX_ACK_RANGES) {
             tracker.on_ack_sent();
             packet.tokens.push(Token::Ack { space, largest });
             engine.stats.sent.frames.ack += 1;

@@ -65,9 +65,9 @@ impl Ietf {
             Frame::Ping => counts.ping += 1,
             Frame::Ack(ref ack) => {
                 counts.ack += 1;
-                let info = AckInfo { largest: ack.largest, delay: self.ack_delay(level, ack.delay), ecn: ack.ecn };
-                engine.on_ack(now, level.space(), info, ack.ranges.clone(), self)?;
-                self.on_acked_at(engine, level);
+                let info = AckInfo { largest: ack.largest, delay: self.ack_delay(level, ack.delay) };
+                engine.on_ack(now, level.space(), info, ack.ecn, ack.ranges.clone(), self)?;
+                self.on_acked_at(engine, level, ack.largest)?;
             }
             Frame::Crypto { offset, data } => {
                 counts.crypto += 1;

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::engine::budget::Allowance;
 use crate::engine::packet::PacketWriter;
 use crate::engine::probes::Probe;
+use crate::error::{TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, SpaceId};
 use crate::time::Instant;
 
@@ -64,6 +65,10 @@ impl Ietf {
         pad_to: impl FnOnce(usize, bool) -> usize,
     ) -> usize {
         let space = level.space();
+        if level == Level::OneRtt && self.keys.needs_update() {
+            // The check has said that it can be done.
+            let _ = self.keys.initiate_update();
+        }
         let tag_len = self.keys.tag_len(level);
         let number = engine.recovery.next_packet_number(space, &mut *engine.rng);
         let room = out.len().saturating_sub(tag_len);
@@ -73,17 +78,18 @@ impl Ietf {
         let mut packet = PacketWriter::new(writer, number);
         self.assemble(engine, now, level, allowance, &mut packet);
         if packet.frames.len() == header_len {
-            engine.recovery.return_packet_number(space, number);
             return 0;
         }
         let must_pad = packet.ack_eliciting || engine.side.is_client();
         let target = pad_to(packet.frames.len() + tag_len, must_pad).saturating_sub(tag_len);
         // RFC 9001 §5.4.2: the sample starts four bytes behind the start of the number: "at least 4 bytes longer than the sample".
         packet.pad_to(target.max(open.number_at + 4));
-        let end = packet.frames.len() + tag_len;
-        let generation = engine.paths.active().generation;
-        engine.on_packet_sent(space, packet, end, generation);
-        self.seal(&mut out[..end], open);
+        let (sent, len) = packet.finish();
+        let end = len + tag_len;
+        if !self.seal(engine, &mut out[..end], open) {
+            return 0;
+        }
+        engine.on_packet_sent(space, sent, end, engine.paths.active().generation);
         if level == Level::Handshake && engine.side.is_client() {
             // RFC 9001 §4.9.1: "a client MUST discard Initial keys when it first sends a Handshake packet".
             self.discard_space(engine, SpaceId::Initial);
@@ -107,21 +113,30 @@ impl Ietf {
         Open { level, number, number_at: layout.number_at, number_len, length_at: Some(layout.length_at) }
     }
 
-    fn seal(&mut self, packet: &mut [u8], open: Open) {
+    /// Seals and masks a packet. `false` if its keys may not be used any more; then the connection is closed.
+    fn seal(&mut self, engine: &mut Engine, packet: &mut [u8], open: Open) -> bool {
         if let Some(at) = open.length_at {
             let len = (packet.len() - open.number_at) as u16;
             packet[at..at + 2].copy_from_slice(&(0x4000 | len).to_be_bytes());
         }
-        self.keys.seal(open.level, open.number, packet, open.number_at + open.number_len);
-        if let Some(key) = self.keys.local_header(open.level) {
+        if self.keys.seal(open.level, open.number, packet, open.number_at + open.number_len).is_err() {
+            // RFC 9001 §6.6: without a key update in time "endpoints MUST stop using those keys".
+            self.fail(engine, TransportError::new(TransportErrorCode::AEAD_LIMIT_REACHED, "the packet keys are used up"));
+            return false;
+        }
+        if let Some(key) = self.keys.header_key_local(open.level) {
             header_protection::protect(key, packet, open.number_at, open.number_len);
         }
+        true
     }
 
     /// Whether a packet of `level` would carry anything within the allowance.
     fn wants_to_send(&self, engine: &Engine, level: Level, allowance: Allowance) -> bool {
         let space = level.space();
-        if self.keys.local_header(level).is_none() {
+        if !self.keys.can_seal(level) {
+            return false;
+        }
+        if engine.recovery.is_full(space) {
             return false;
         }
         if engine.acks[space as usize].ack_owed() {
@@ -129,7 +144,7 @@ impl Ietf {
         }
         let allowed = match allowance {
             Allowance::Nothing | Allowance::AcksOnly => false,
-            Allowance::Probes => engine.recovery.probes_owed(space) > 0,
+            Allowance::Probes => return engine.recovery.probes_owed(space) > 0,
             Allowance::Everything => true,
         };
         allowed && (engine.ping_owed(space) || self.handshake.wants_to_send(space) || self.data_owed(engine, level))
@@ -157,9 +172,13 @@ impl Ietf {
             counts.ping += 1;
         }
         packet.pad_to(probe.size);
-        engine.on_packet_sent(SpaceId::Data, packet, probe.size, probe.generation);
-        self.seal(&mut out[..probe.size], open);
-        probe.size
+        let (sent, len) = packet.finish();
+        let end = len + tag_len;
+        if !self.seal(engine, &mut out[..end], open) {
+            return 0;
+        }
+        engine.on_packet_sent(SpaceId::Data, sent, end, probe.generation);
+        end
     }
 
     /// Writes a datagram that closes the connection, in every level that the peer may be able to read (RFC 9000 §10.2.3).
@@ -168,7 +187,7 @@ impl Ietf {
         let mut at = 0;
         let confirmed = engine.confirmed;
         for level in LEVELS {
-            if self.keys.local_header(level).is_none() || (confirmed && level != Level::OneRtt) || out.len() - at < WORTHWHILE {
+            if !self.keys.can_seal(level) || (confirmed && level != Level::OneRtt) || out.len() - at < WORTHWHILE {
                 continue;
             }
             let tag_len = self.keys.tag_len(level);
@@ -182,9 +201,12 @@ impl Ietf {
             let client_initial = level == Level::Initial && engine.side.is_client();
             let target = if client_initial { MIN_INITIAL_DATAGRAM - tag_len } else { open.number_at + 4 };
             writer.zeros(target.saturating_sub(writer.len()).min(writer.remaining()));
-            let end = writer.len() + tag_len;
-            self.seal(&mut packet[..end], open);
-            engine.stats.sent.packets += 1;
+            let (sent, len) = PacketWriter::new(writer, number).finish();
+            let end = len + tag_len;
+            if !self.seal(engine, &mut packet[..end], open) {
+                break;
+            }
+            engine.on_packet_sent(level.space(), sent, end, engine.paths.active().generation);
             engine.stats.sent.frames.connection_close += 1;
             at += end;
         }

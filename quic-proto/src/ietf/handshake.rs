@@ -6,8 +6,8 @@
 use super::crypto_stream::CryptoStream;
 use super::keys::Ladder;
 use crate::crypto::{NewKeys, TlsSession};
-use crate::error::{TransportError, TransportErrorCode};
-use crate::id::{Level, SpaceId};
+use crate::error::TransportError;
+use crate::id::SpaceId;
 
 /// A handshake and its three byte streams.
 pub struct Handshake {
@@ -80,21 +80,15 @@ impl Handshake {
                 self.streams[self.send_space as usize].write(&self.scratch);
             }
             match new_keys {
-                Some(NewKeys::Handshake(new)) => {
-                    // RFC 9001 §4.1.3: "If data from a previous encryption level … is left over, this MUST be treated as a connection
-                    // error of type PROTOCOL_VIOLATION."
-                    if self.streams[SpaceId::Initial as usize].has_unread() {
-                        return Err(TransportError::new(
-                            TransportErrorCode::PROTOCOL_VIOLATION,
-                            "handshake data is left over from the Initial level",
-                        ));
+                Some(new) => {
+                    // RFC 9001 §4.1.3: the level below must be read to its end.
+                    if matches!(new, NewKeys::Handshake(_)) {
+                        self.streams[SpaceId::Initial as usize].finish_receiving()?;
+                        self.send_space = SpaceId::Handshake;
+                    } else {
+                        self.send_space = SpaceId::Data;
                     }
-                    keys.install(Level::Handshake, new);
-                    self.send_space = SpaceId::Handshake;
-                }
-                Some(NewKeys::OneRtt(new)) => {
-                    keys.install(Level::OneRtt, new);
-                    self.send_space = SpaceId::Data;
+                    keys.install(new);
                 }
                 None if self.scratch.is_empty() => break,
                 None => {}
@@ -104,7 +98,13 @@ impl Handshake {
         let newly = complete && !self.complete;
         self.complete = complete;
         if newly {
+            self.streams[SpaceId::Handshake as usize].finish_receiving()?;
             self.scratch = Vec::new();
+        }
+        if keys.wants_next() {
+            if let Some(next) = self.session.next_packet_keys() {
+                keys.provide_next(next);
+            }
         }
         Ok(newly)
     }

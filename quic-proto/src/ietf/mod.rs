@@ -61,6 +61,8 @@ pub(crate) struct Ietf {
     retry_scid: Option<Cid>,
     /// The destination of the packet that is being taken.
     arrived_on: Cid,
+    /// Whether that packet was opened with keys of the phase before.
+    opened_with_old_key: bool,
     /// The peer's source id, from its first authentic packet.
     peer_initial_scid: Option<Cid>,
     /// What a client puts into its Initial packets: from a Retry, or from an earlier connection.
@@ -76,7 +78,10 @@ impl Ietf {
     /// Takes a datagram.
     pub(crate) fn receive(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
         let opened = self.open_datagram(engine, now, ecn, payload);
-        self.open_stashed(engine, now);
+        if !self.stash.is_empty() {
+            self.open_stashed(engine, now);
+        }
+        engine.timers.set(Timer::KeyDiscard, self.keys.deadline());
         opened
     }
 
@@ -105,13 +110,23 @@ impl Ietf {
     /// Starts to use new packet keys (RFC 9001 §6.1). Returns whether that is possible now: not before the handshake is confirmed, nor
     /// while an update is unacknowledged.
     pub(crate) fn initiate_key_update(&mut self, engine: &mut Engine) -> bool {
-        engine.confirmed && self.keys.initiate_update(self.handshake.session_mut())
+        engine.confirmed && self.keys.initiate_update().is_ok()
+    }
+
+    /// Gives the ladder the next packet keys when it wants them.
+    fn provide_next_keys(&mut self) {
+        if self.keys.wants_next() {
+            if let Some(next) = self.handshake.session_mut().next_packet_keys() {
+                self.keys.provide_next(next);
+            }
+        }
     }
 
     /// Runs the family's timers.
     pub(crate) fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
         if engine.timers.expired(Timer::KeyDiscard, now) {
-            self.keys.discard_previous();
+            self.keys.on_timeout(now);
+            self.provide_next_keys();
         }
     }
 

@@ -5,7 +5,6 @@ use super::wire::retry;
 use crate::crypto::initial::initial_keys;
 use crate::engine::Engine;
 use crate::error::ConnectionError;
-use crate::id::{Level, SpaceId};
 use crate::invariants::{self, Peeked, Version};
 use bytes::Bytes;
 
@@ -39,7 +38,7 @@ impl Ietf {
         if engine.side.is_server() || self.heard_from_peer(engine) {
             return;
         }
-        let Some(retry) = retry::verify(self.spec, &self.original_dcid, packet) else {
+        let Some(retry) = retry::parse(packet, self.spec, &self.original_dcid) else {
             engine.stats.discarded_packets += 1;
             return;
         };
@@ -54,9 +53,8 @@ impl Ietf {
         self.retry_scid = Some(retry.scid);
         engine.peer_cids.replace_initial(retry.scid);
         // RFC 9001 §5.2: Initial keys follow the id that the server chose in its Retry.
-        self.keys.install(Level::Initial, initial_keys(&self.spec.initial_salt, &self.spec.labels, &retry.scid, engine.side));
-        self.handshake.stream(SpaceId::Initial).rewind();
-        engine.on_retry();
+        self.keys.install_initial(initial_keys(&self.spec.initial_salt, &self.spec.labels, &retry.scid, engine.side));
+        engine.on_retry(self);
     }
 
     /// Whether anything authentic came from the peer.

@@ -63,7 +63,7 @@ impl Ietf {
         first_dcid: Option<Cid>,
         opened: &mut Opened,
     ) {
-        let cid_len = engine.local_cids.cid_len();
+        let cid_len = self.local_scid.len();
         let Ok(short) = header::parse_short(packet, cid_len) else {
             engine.stats.discarded_packets += 1;
             return;
@@ -155,8 +155,9 @@ impl Ietf {
         opened: &mut Opened,
     ) -> bool {
         let Place { level, number_at } = place;
-        let Some(key) = self.keys.remote_header(level) else {
-            if self.keys.is_future(level) && self.stash.push(level, ecn, packet) {
+        let Some(key) = self.keys.header_key_remote(level) else {
+            // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
+            if !self.keys.is_discarded(level) && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet) {
                 return true;
             }
             engine.stats.discarded_packets += 1;
@@ -168,11 +169,15 @@ impl Ietf {
         };
         let space = level.space();
         let expected = engine.acks[space as usize].largest().map_or(0, |largest| largest + 1);
-        let number = packet_number::decode(u64::from(truncated), number_len, expected);
+        let number = packet_number::decode(truncated, number_len, expected);
         let (head, body) = packet.split_at_mut(number_at + number_len);
         let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
-        let len = match self.keys.open(level, key_phase, number, head, body, now) {
-            Ok(opened) => opened.len,
+        let discard_at = now + engine.pto() * 3;
+        let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
+            Ok(opened) => {
+                self.opened_with_old_key = opened.old_key;
+                opened.len
+            }
             Err(OpenError::Fatal(error)) => {
                 self.fail(engine, error);
                 return false;
@@ -226,8 +231,11 @@ impl Ietf {
 
     /// Packets that waited for keys which are here now.
     pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
-        while let Some(mut stashed) = self.stash.pop_ready(|level| self.keys.remote_header(level).is_some()) {
-            self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
+        for level in [Level::Handshake, Level::OneRtt] {
+            while self.keys.can_open(level) {
+                let Some(mut stashed) = self.stash.pop(level) else { break };
+                self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
+            }
         }
     }
 }

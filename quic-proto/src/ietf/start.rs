@@ -11,7 +11,7 @@ use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::start::EngineInit;
-use crate::id::{Cid, Level, Side};
+use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
 use bytes::Bytes;
@@ -102,8 +102,8 @@ impl Ietf {
         original_dcid: Cid,
         initial_dcid: Cid,
     ) -> Self {
-        let mut keys = Ladder::new(side);
-        keys.install(Level::Initial, initial_keys(&spec.initial_salt, &spec.labels, &initial_dcid, side));
+        let mut keys = Ladder::default();
+        keys.install_initial(initial_keys(&spec.initial_salt, &spec.labels, &initial_dcid, side));
         Self {
             version,
             spec,
@@ -116,6 +116,7 @@ impl Ietf {
             original_dcid,
             retry_scid: None,
             arrived_on: local_scid,
+            opened_with_old_key: false,
             peer_initial_scid: None,
             token: Bytes::new(),
             handshake_done_owed: false,

@@ -26,6 +26,7 @@ impl Ietf {
     /// Lets the handshake go on as far as it can.
     pub(super) fn drive(&mut self, engine: &mut Engine) -> Result<(), TransportError> {
         let complete = self.handshake.drive(&mut self.keys)?;
+        engine.has_handshake_keys = self.keys.can_seal(Level::Handshake);
         self.take_peer_params(engine)?;
         if !complete {
             return Ok(());
@@ -59,6 +60,8 @@ impl Ietf {
 
     fn confirm(&mut self, engine: &mut Engine) {
         engine.confirmed = true;
+        engine.peer_validated_us = true;
+        self.keys.on_handshake_confirmed();
         engine.push_event(Event::HandshakeConfirmed);
         // RFC 9001 §4.9.2: "An endpoint MUST discard its Handshake keys when the TLS handshake is confirmed."
         self.discard_space(engine, SpaceId::Initial);
@@ -89,11 +92,15 @@ impl Ietf {
     }
 
     /// An acknowledgement of `level` was taken.
-    pub(super) fn on_acked_at(&mut self, engine: &mut Engine, level: Level) {
+    ///
+    /// # Errors
+    /// KEY_UPDATE_ERROR (RFC 9001 §6.2).
+    pub(super) fn on_acked_at(&mut self, engine: &mut Engine, level: Level, largest: u64) -> Result<(), TransportError> {
         if engine.side.is_client() && level != Level::Initial {
             // RFC 9002 §6.2.2.1: an acknowledgement of a Handshake packet shows that the server has validated the client's address.
             engine.peer_validated_us = true;
         }
+        if level == Level::OneRtt { self.keys.on_ack(largest, self.opened_with_old_key) } else { Ok(()) }
     }
 
     /// The peer's first authentic packet with a long header: it bears the id that the peer chose.
@@ -109,10 +116,12 @@ impl Ietf {
     /// Keys, packets, acknowledgements and handshake bytes of a space go together.
     pub(super) fn discard_space(&mut self, engine: &mut Engine, space: SpaceId) {
         let level = if space == SpaceId::Initial { Level::Initial } else { Level::Handshake };
-        if self.keys.local_header(level).is_none() {
+        if self.keys.is_discarded(level) {
             return;
         }
         self.keys.discard(level);
+        self.stash.discard(level);
+        engine.has_handshake_keys = self.keys.can_seal(Level::Handshake);
         self.handshake.discard(space);
         engine.discard_space(space);
     }
@@ -125,6 +134,7 @@ impl Ietf {
         let Some(raw) = self.handshake.session().peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(raw, !engine.side)?;
         self.authenticate_ids(engine, &params)?;
+        engine.recovery.set_peer_max_ack_delay(Duration::from_millis(params.max_ack_delay));
         engine.streams.set_peer_limits(PeerLimits {
             max_data: params.initial_max_data,
             stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
