@@ -56,7 +56,7 @@ impl AckTracker {
     /// A packet that is authentic and no duplicate was processed.
     pub fn on_received(&mut self, now: Instant, number: PacketNumber, ack_eliciting: bool, ecn: Option<Ecn>) {
         if self.is_duplicate(number) {
-            // §13.4.1: "ECN counts MUST NOT be incremented for duplicates"; nor is anything owed for them.
+            // §13.4.1: "duplicate QUIC packets are not processed and do not increase ECN counts"; nor is anything owed for them.
             return;
         }
         match ecn {

@@ -14,7 +14,7 @@ use crate::time::{Duration, Instant};
 /// RFC 9002 §7.6.1: the RECOMMENDED kPersistentCongestionThreshold.
 const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 
-/// For how many PTOs a lost packet is remembered: RFC 9002 §A.1 leaves it open; three as for old keys and paths.
+/// For how many PTOs a lost packet is remembered: arbitrary, the three that old keys and paths get, too.
 const LATE_ACK_PTOS: u32 = 3;
 
 /// Ack-eliciting packets of one space that were lost without an acknowledged one between them.
@@ -114,7 +114,7 @@ impl Space {
                 self.cursor += 1;
                 continue;
             };
-            // RFC 9002 A.10 assumes "no sender-induced gaps in the packet number space": ours do not count.
+            // RFC 9002 A.10 assumes that there are "no sender-induced gaps in the packet number space": ours do not count.
             let ahead = largest - self.cursor - self.numbers.skipped_in(&(self.cursor..=largest));
             let due = tracked.packet.time + delay;
             if ahead < scan.packet_threshold && due > scan.now {

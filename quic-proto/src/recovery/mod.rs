@@ -42,7 +42,7 @@ pub struct RecoveryConfig {
     /// How many later packets are acknowledged before an older one is lost. RFC 9002 §6.1.1: 3 is RECOMMENDED, and
     /// "implementations SHOULD NOT use a packet threshold less than 3".
     pub packet_threshold: u32,
-    /// The peer's max_ack_delay until its transport parameters are known: 25 ms (RFC 9000 §18.2).
+    /// The peer's `max_ack_delay` until its transport parameters are known: 25 ms (RFC 9000 §18.2).
     pub peer_max_ack_delay: Duration,
     /// Whether to skip a packet number in the Data space now and then (RFC 9000 §21.4).
     pub skip_numbers: bool,
@@ -136,7 +136,7 @@ impl Recovery {
         }
     }
 
-    /// The peer's transport parameters told its max_ack_delay.
+    /// The peer's transport parameters told its `max_ack_delay`.
     pub fn set_peer_max_ack_delay(&mut self, delay: Duration) {
         self.config.peer_max_ack_delay = delay;
     }
@@ -182,7 +182,7 @@ impl Recovery {
     /// An ACK frame came. `ranges` descend, as they do on the wire.
     ///
     /// # Errors
-    /// PROTOCOL_VIOLATION if it acknowledges a packet that was never sent (RFC 9000 §13.1).
+    /// `PROTOCOL_VIOLATION` if it acknowledges a packet that was never sent (RFC 9000 §13.1).
     pub fn on_ack(
         &mut self,
         now: Instant,

@@ -29,7 +29,7 @@ impl Default for Rtt {
 }
 
 impl Rtt {
-    /// No sample yet: "smoothed_rtt = kInitialRtt, rttvar = kInitialRtt / 2" (RFC 9002 §5.3).
+    /// No sample yet: `smoothed_rtt = kInitialRtt`, `rttvar = kInitialRtt / 2` (RFC 9002 §5.3).
     pub fn new(initial: Duration) -> Self {
         Self {
             latest: Duration::ZERO,
@@ -67,7 +67,7 @@ impl Rtt {
         self.smoothed = self.smoothed * 7 / 8 + adjusted / 8;
     }
 
-    /// §5.2: "SHOULD set the min_rtt to the newest RTT sample after persistent congestion is established".
+    /// §5.2: "SHOULD set the `min_rtt` to the newest RTT sample after persistent congestion is established".
     pub fn on_persistent_congestion(&mut self) {
         if self.first_sample.is_some() {
             self.min = self.latest;

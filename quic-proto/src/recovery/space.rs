@@ -39,7 +39,8 @@ impl Numbers {
         Self { next: 0, skip_at: None, skipped: [None; SKIPS] }
     }
 
-    /// The number of the next packet. RFC 9000 §21.4: an endpoint "MAY skip packet numbers … to detect" optimistic ACKs.
+    /// The number of the next packet. RFC 9000 §21.4: "An endpoint MAY skip packet numbers when sending
+    /// packets to detect this behavior", optimistic ACKs.
     fn next(&mut self, skips: bool, rng: &mut dyn Rng) -> PacketNumber {
         if skips {
             let at = *self.skip_at.get_or_insert_with(|| self.next + 16 + rng.below(FIRST_SKIP));
