@@ -80,7 +80,7 @@ pub trait TlsSession: Send {
     /// Takes handshake bytes that arrived, in order.
     ///
     /// # Errors
-    /// With the alert as a CRYPTO_ERROR, if the peer's message is refused.
+    /// With the alert as a `CRYPTO_ERROR`, if the peer's message is refused.
     fn read(&mut self, data: &[u8]) -> Result<(), TransportError>;
 
     /// Appends handshake bytes to send at the current level to `out`. Keys returned apply to what follows: call again until nothing is

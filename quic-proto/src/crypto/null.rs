@@ -4,8 +4,8 @@
 //! QUIC all the same: the same levels in the same order, transport parameters, ALPN, a server identity that can be wrong, alerts,
 //! exporters and key updates, so that everything above it behaves as it will with TLS.
 //!
-//! Messages: type (1 byte), length (2 bytes), body. ClientHello (1): ALPN list, server name, parameters. ServerHello (2): empty.
-//! EncryptedExtensions (8): ALPN, identity, parameters. Finished (20): checksum of what came before. In bodies each field has its
+//! Messages: type (1 byte), length (2 bytes), body. `ClientHello` (1): ALPN list, server name, parameters. `ServerHello` (2): empty.
+//! `EncryptedExtensions` (8): ALPN, identity, parameters. Finished (20): checksum of what came before. In bodies each field has its
 //! length (2 bytes) in front; the ALPN list is one field of such fields.
 
 mod keys;
@@ -114,7 +114,7 @@ struct Session {
     /// Bytes of a message that is not complete; at most 64 KiB and what one `read` brings.
     partial: Vec<u8>,
     output: VecDeque<Output>,
-    /// From the ClientHello; all keys of the session derive from it.
+    /// From the `ClientHello`; all keys of the session derive from it.
     secret: u64,
     generation: u64,
 }

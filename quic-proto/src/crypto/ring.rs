@@ -11,11 +11,11 @@ use ::ring::hkdf;
 /// An AEAD of TLS 1.3, together with its hash and its header protection cipher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Aead {
-    /// TLS_AES_128_GCM_SHA256: what Initial packets use.
+    /// `TLS_AES_128_GCM_SHA256`: what Initial packets use.
     Aes128Gcm,
-    /// TLS_AES_256_GCM_SHA384.
+    /// `TLS_AES_256_GCM_SHA384`.
     Aes256Gcm,
-    /// TLS_CHACHA20_POLY1305_SHA256.
+    /// `TLS_CHACHA20_POLY1305_SHA256`.
     ChaCha20Poly1305,
 }
 
@@ -193,7 +193,7 @@ mod tests {
     use crate::crypto::header_protection::{protect, unprotect};
     use crate::crypto::initial::vectors::{Vectors, hex};
 
-    /// RFC 9001 A.5 and RFC 9369 A.5: a short header packet under ChaCha20, sealed and opened, and the secret after it.
+    /// RFC 9001 A.5 and RFC 9369 A.5: a short header packet under `ChaCha20`, sealed and opened, and the secret after it.
     #[test]
     fn chacha20_short_header() {
         for vectors in Vectors::all() {

@@ -114,7 +114,7 @@ struct Session {
 impl TlsSession for Session {
     fn read(&mut self, data: &[u8]) -> Result<(), TransportError> {
         self.connection.read_hs(data).map_err(|error| {
-            // RFC 9001 §4.8: "The alert level of all TLS alerts is "fatal"". If rustls names none, any handshake failure will do.
+            // RFC 9001 §4.8: QUIC carries the alert as an error code. If rustls names none, the general one will do.
             const HANDSHAKE_FAILURE: u8 = 40;
             let alert = self.connection.alert().map_or(HANDSHAKE_FAILURE, u8::from);
             TransportError::new(TransportErrorCode::crypto(alert), error.to_string())

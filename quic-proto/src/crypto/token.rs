@@ -33,7 +33,7 @@ pub struct RetryToken {
     pub issued: UnixTime,
 }
 
-/// What a token for a later connection (NEW_TOKEN frame) holds.
+/// What a token for a later connection (`NEW_TOKEN` frame) holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressToken {
     /// The client's address. Its port is left out: it will be another one next time.
@@ -89,7 +89,7 @@ pub enum InvalidToken {
 }
 
 impl InvalidToken {
-    /// Whether the connection must be refused with INVALID_TOKEN; if not, go on as if no token had come.
+    /// Whether the connection must be refused with `INVALID_TOKEN`; if not, go on as if no token had come.
     ///
     /// RFC 9000 §8.1.2: "If a server receives a client Initial that contains an invalid Retry token but is otherwise valid, it knows
     /// the client will not accept another Retry token." §8.1.3: with any other invalid token, "the server SHOULD proceed as if the
@@ -126,7 +126,7 @@ impl TokenKey {
         self.seal(rng, &mut content)
     }
 
-    /// Makes a token for a NEW_TOKEN frame; at most 128 bytes.
+    /// Makes a token for a `NEW_TOKEN` frame; at most 128 bytes.
     pub fn seal_address(&self, rng: &mut dyn Rng, token: &AddressToken) -> Vec<u8> {
         let mut content = vec![KIND_ADDRESS];
         content.extend_from_slice(&token.issued.as_secs().to_be_bytes());

@@ -119,8 +119,8 @@ impl CryptoStream {
     /// Takes the data of a CRYPTO frame.
     ///
     /// # Errors
-    /// CRYPTO_BUFFER_EXCEEDED if it lies too far beyond what was read, PROTOCOL_VIOLATION if it brings new bytes after
-    /// [`finish_receiving`](Self::finish_receiving), FRAME_ENCODING_ERROR if it ends beyond 2^62-1.
+    /// `CRYPTO_BUFFER_EXCEEDED` if it lies too far beyond what was read, `PROTOCOL_VIOLATION` if it brings new bytes after
+    /// [`finish_receiving`](Self::finish_receiving), `FRAME_ENCODING_ERROR` if it ends beyond 2^62-1.
     pub fn receive(&mut self, offset: u64, data: &[u8]) -> Result<(), TransportError> {
         self.receive.receive(offset, data)
     }
@@ -133,7 +133,7 @@ impl CryptoStream {
     /// TLS gave out keys of a higher level: from here on this stream brings nothing new.
     ///
     /// # Errors
-    /// PROTOCOL_VIOLATION if bytes are left that TLS has not read.
+    /// `PROTOCOL_VIOLATION` if bytes are left that TLS has not read.
     pub fn finish_receiving(&mut self) -> Result<(), TransportError> {
         // RFC 9001 §4.1.3: "When TLS provides keys for a higher encryption level, if there is data from a previous encryption level
         // that TLS has not consumed, this MUST be treated as a connection error of type PROTOCOL_VIOLATION."
@@ -172,8 +172,8 @@ impl Receive {
             // past the end of previously received data in that flow."
             return Err(violation("new handshake data at an old encryption level"));
         }
-        // RFC 9000 §7.5: "If an endpoint's buffer is exceeded during the handshake and it cannot be expanded, it MUST close the
-        // connection with a CRYPTO_BUFFER_EXCEEDED error code." We do so after the handshake too.
+        // RFC 9000 §7.5: "If an endpoint does not expand its buffer, it MUST close the connection with a CRYPTO_BUFFER_EXCEEDED error
+        // code." We do so after the handshake too.
         let exceeded = TransportErrorCode::CRYPTO_BUFFER_EXCEEDED;
         if end > self.base + RECEIVE_LIMIT {
             return Err(TransportError::new(exceeded, "too much handshake data out of order"));

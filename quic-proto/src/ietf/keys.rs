@@ -89,7 +89,7 @@ pub enum SealError {
     /// There are no keys of this level.
     #[error("there are no keys of this level")]
     NoKeys,
-    /// The key has sealed all the packets that it may: the connection must end with AEAD_LIMIT_REACHED, without another packet.
+    /// The key has sealed all the packets that it may: the connection must end with `AEAD_LIMIT_REACHED`, without another packet.
     #[error("the key has reached its confidentiality limit")]
     Exhausted,
 }
@@ -250,7 +250,7 @@ impl Ladder {
 
     /// RFC 9001 §6.6: "If the total number of received packets that fail authentication within the connection, across all keys,
     /// exceeds the integrity limit for the selected AEAD, the endpoint MUST immediately close the connection with a connection error
-    /// of type AEAD_LIMIT_REACHED".
+    /// of type `AEAD_LIMIT_REACHED`".
     fn on_failure(&mut self, integrity_limit: u64) -> OpenError {
         self.failures = self.failures.saturating_add(1);
         if self.failures <= integrity_limit {
@@ -373,7 +373,7 @@ impl Ladder {
     /// An ACK frame acknowledged 1-RTT packets up to `largest`; `old_key` as [`open`](Self::open) said of the packet it came in.
     ///
     /// # Errors
-    /// KEY_UPDATE_ERROR if the peer acknowledged our new keys with its old ones.
+    /// `KEY_UPDATE_ERROR` if the peer acknowledged our new keys with its old ones.
     pub fn on_ack(&mut self, largest: u64, old_key: bool) -> Result<(), TransportError> {
         if self.update.first_sent.is_none_or(|first| largest < first) {
             return Ok(());

@@ -1,5 +1,6 @@
 //! The common configurations, for those who do not want to build a rustls configuration themselves.
 
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 use crate::crypto::TlsConfigError;
 use ::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ::rustls::{CipherSuite, KeyLog, RootCertStore};
@@ -8,11 +9,11 @@ use std::sync::Arc;
 /// A cipher suite of TLS 1.3.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CipherChoice {
-    /// TLS_AES_128_GCM_SHA256.
+    /// `TLS_AES_128_GCM_SHA256`.
     Aes128Gcm,
-    /// TLS_AES_256_GCM_SHA384.
+    /// `TLS_AES_256_GCM_SHA384`.
     Aes256Gcm,
-    /// TLS_CHACHA20_POLY1305_SHA256.
+    /// `TLS_CHACHA20_POLY1305_SHA256`.
     ChaCha20Poly1305,
 }
 

@@ -66,7 +66,7 @@ fn no_common_protocol_is_alert_120() {
         let client = RustlsClient::with_roots(roots.clone(), options(alpn, &[])).unwrap();
         let (mut client, mut server) = ends(&client, &server, 1);
         let (side, error) = shake(&mut client, &mut server, 10_000).unwrap_err();
-        // RFC 9001 §8.1: "close a connection with a no_application_protocol TLS alert".
+        // RFC 9001 §8.1: "endpoints MUST immediately close a connection … with a no_application_protocol TLS alert".
         assert_eq!((side, error.code), (Side::Server, TransportErrorCode::crypto(120)));
     }
 }
