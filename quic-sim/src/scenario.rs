@@ -51,7 +51,8 @@ type Access = Box<dyn Fn(usize) -> Link + Send + Sync>;
 /// A description of clients, a server, and what is between them.
 ///
 /// All clients share one link to the server and one back, which are the bottleneck; [`access`](Self::access) gives each client a
-/// link of its own before it. Methods that shape links change both directions; [`up`](Self::up) and [`down`](Self::down) one of
+/// link of its own before it. (Clients that send at fixed intervals stay in step as no real ones do, and a full queue then always
+/// drops the same one's; some jitter on the access links helps.) Methods that shape links change both directions; [`up`](Self::up) and [`down`](Self::down) one of
 /// them.
 pub struct Scenario<N> {
     clients: usize,
@@ -345,8 +346,8 @@ impl<N: Node + 'static> Scenario<N> {
     pub fn sweep(&self, range: Range<u64>, judge: impl Fn(&Report<N>) -> Result<(), String> + Sync) {
         let reproduce = self.reproduction();
         let failure = first_failure(seeds(range), |seed| {
-            let guard = OnPanic(&reproduce, seed);
             let report = self.run_as(seed, &reproduce);
+            let guard = OnPanic(&reproduce, seed);
             let result = report.verdict().and_then(|()| judge(&report));
             drop(guard);
             result
