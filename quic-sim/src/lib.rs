@@ -85,6 +85,7 @@ mod nat;
 mod network;
 mod node;
 mod packet;
+pub mod quic;
 mod queue;
 mod scenario;
 mod sweep;
