@@ -1,5 +1,7 @@
 //! The crypto that the protocol asks for, as traits; and the only place where TLS and crypto crates are named.
 
+pub mod retry_tag;
+
 use crate::error::TransportError;
 
 /// Protects and unprotects packets at one level and in one direction.
