@@ -8,6 +8,7 @@ pub mod rustls;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod retry_tag;
 
 use crate::error::TransportError;
 
