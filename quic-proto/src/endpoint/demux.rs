@@ -320,7 +320,9 @@ mod tests {
         demux.remove(b);
         assert_eq!(demux.by_cid(&cid(1)), Some(a));
         let c = demux.insert().unwrap();
-        assert!(demux.set_tuple(a, FourTuple::to(address(1))) && !demux.set_tuple(c, FourTuple::to(address(1))));
+        assert!(
+            demux.set_tuple(a, FourTuple::to(address(1))) && !demux.set_tuple(c, FourTuple::to(address(1)))
+        );
         demux.remove(c);
         assert_eq!(demux.by_tuple(FourTuple::to(address(1))), Some(a));
     }

@@ -8,7 +8,7 @@
 //! Timers: none; the age is looked at when the next client comes.
 
 use crate::id::Cid;
-use crate::invariants::version::Version;
+use crate::invariants::Version;
 use crate::net::{Datagram, Ecn, FourTuple};
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;

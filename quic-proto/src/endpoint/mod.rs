@@ -135,7 +135,8 @@ impl Endpoint {
 
     /// Does what is due. Early or repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((_, handle)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
+        while let Some((_, handle)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
+        {
             self.deadlines.pop_first();
             if let Some(slot) = slot(&mut self.slots, handle) {
                 slot.deadline = None;
