@@ -183,7 +183,7 @@ impl Router {
         now: Instant,
         to: FourTuple,
         server_name: &str,
-        config: ClientConfig,
+        config: &ClientConfig,
     ) -> Result<(ConnectionHandle, Connection), ConnectError> {
         if to.remote.port() == 0 || to.remote.ip().is_unspecified() {
             return Err(ConnectError::InvalidAddress(to.remote));
@@ -198,7 +198,7 @@ impl Router {
             return Err(ConnectError::TooManyConnections);
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
-        match Connection::client(init, &config, server_name) {
+        match Connection::client(init, config, server_name) {
             Ok(mut connection) => {
                 self.demux.add_cid(handle, connection.local_cid());
                 self.drain(handle, &mut connection);
@@ -293,7 +293,7 @@ impl Router {
         Ok(Some(Transmit { path: client.path, ecn: None, len: writer.len(), segment_size: None }))
     }
 
-    /// Tells a client that it is not wanted, by an Initial packet with CONNECTION_REFUSED written to `out`. `None` if the client is not
+    /// Tells a client that it is not wanted, by an Initial packet with `CONNECTION_REFUSED` written to `out`. `None` if the client is not
     /// waiting any more or `out` is too small.
     pub fn refuse(&mut self, incoming: Incoming, out: &mut [u8]) -> Option<Transmit> {
         let Incoming(client) = incoming;

@@ -75,7 +75,7 @@ pub(super) fn reset(
     Some(len)
 }
 
-/// An Initial packet that closes the connection before there was one: with CONNECTION_REFUSED (RFC 9000 §5.2.2) or INVALID_TOKEN
+/// An Initial packet that closes the connection before there was one: with `CONNECTION_REFUSED` (RFC 9000 §5.2.2) or `INVALID_TOKEN`
 /// (§8.1.2). `client_dcid` is what the client sent to, and gives the keys; `scid` is any id.
 pub(super) fn initial_close(
     out: &mut [u8],
