@@ -4,7 +4,7 @@
 
 use super::{ConfigError, TransportConfig, check_versions};
 use crate::crypto::TlsClientConfig;
-use crate::invariants::version::Version;
+use crate::invariants::Version;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use std::fmt;

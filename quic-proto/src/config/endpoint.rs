@@ -7,7 +7,7 @@ use super::{ConfigError, check_versions, in_range};
 use crate::cid::{CidGenerator, RandomCids};
 use crate::crypto::token::ResetKey;
 use crate::id::MAX_CID_LEN;
-use crate::invariants::version::Version;
+use crate::invariants::Version;
 use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ pub use endpoint::{CidFactory, EndpointConfig};
 pub use server::ServerConfig;
 pub use transport::TransportConfig;
 
-use crate::invariants::version::{self, Version};
+use crate::invariants::{Version, spec};
 
 /// A configuration that cannot work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ fn check_versions(versions: &[Version]) -> Result<(), ConfigError> {
     if versions.is_empty() {
         return Err(ConfigError::NoVersions);
     }
-    match versions.iter().find(|version| version::spec(**version).is_none()) {
+    match versions.iter().find(|version| spec(**version).is_none()) {
         Some(unknown) => Err(ConfigError::UnsupportedVersion(unknown.0)),
         None => Ok(()),
     }

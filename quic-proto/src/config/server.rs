@@ -82,7 +82,7 @@ impl ServerConfig {
         self
     }
 
-    /// How many connections the endpoint may have, its own included; clients beyond them are refused (CONNECTION_REFUSED). Default:
+    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). Default:
     /// 2^20.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {

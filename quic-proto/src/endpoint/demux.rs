@@ -161,10 +161,11 @@ impl Demux {
     pub(super) fn add_reset(&mut self, handle: ConnectionHandle, remote: SocketAddr, token: ResetToken) {
         let Some(routes) = routes(&mut self.entries, handle) else { return };
         let key = (remote, token);
-        if routes.resets.len() < MAX_RESETS && *self.resets.entry(key).or_insert(handle) == handle {
-            if !routes.resets.contains(&key) {
-                routes.resets.push(key);
-            }
+        if routes.resets.len() < MAX_RESETS
+            && *self.resets.entry(key).or_insert(handle) == handle
+            && !routes.resets.contains(&key)
+        {
+            routes.resets.push(key);
         }
     }
 
@@ -182,10 +183,10 @@ impl Demux {
     pub(super) fn set_tuple(&mut self, handle: ConnectionHandle, tuple: FourTuple) -> bool {
         let Some(routes) = routes(&mut self.entries, handle) else { return false };
         let owner = *self.tuples.entry(tuple).or_insert(handle);
-        if owner == handle {
-            if let Some(old) = routes.tuple.replace(tuple).filter(|old| *old != tuple) {
-                self.tuples.remove(&old);
-            }
+        if owner == handle
+            && let Some(old) = routes.tuple.replace(tuple).filter(|old| *old != tuple)
+        {
+            self.tuples.remove(&old);
         }
         owner == handle
     }
@@ -320,7 +321,9 @@ mod tests {
         demux.remove(b);
         assert_eq!(demux.by_cid(&cid(1)), Some(a));
         let c = demux.insert().unwrap();
-        assert!(demux.set_tuple(a, FourTuple::to(address(1))) && !demux.set_tuple(c, FourTuple::to(address(1))));
+        assert!(
+            demux.set_tuple(a, FourTuple::to(address(1))) && !demux.set_tuple(c, FourTuple::to(address(1)))
+        );
         demux.remove(c);
         assert_eq!(demux.by_tuple(FourTuple::to(address(1))), Some(a));
     }

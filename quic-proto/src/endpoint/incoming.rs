@@ -8,13 +8,13 @@
 //! Timers: none; the age is looked at when the next client comes.
 
 use crate::id::Cid;
-use crate::invariants::version::Version;
+use crate::invariants::Version;
 use crate::net::{Datagram, Ecn, FourTuple};
 use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Datagrams kept for one client. Its first flight with a large ClientHello and early data has a few; more are not owed a place.
+/// Datagrams kept for one client. Its first flight with a large `ClientHello` and early data has a few; more are not owed a place.
 pub(super) const MAX_DATAGRAMS: usize = 10;
 
 /// How long a decision may take. As long as a handshake may by default: clients do not wait longer.

@@ -105,7 +105,7 @@ impl Endpoint {
         now: Instant,
         to: FourTuple,
         server_name: &str,
-        config: ClientConfig,
+        config: &ClientConfig,
     ) -> Result<ConnectionHandle, ConnectError> {
         let (handle, connection) = self.router.connect(now, to, server_name, config)?;
         self.add(handle, connection);
@@ -135,7 +135,8 @@ impl Endpoint {
 
     /// Does what is due. Early or repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((_, handle)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
+        while let Some((_, handle)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
+        {
             self.deadlines.pop_first();
             if let Some(slot) = slot(&mut self.slots, handle) {
                 slot.deadline = None;
@@ -246,7 +247,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Tells a client that it is not wanted (CONNECTION_REFUSED).
+    /// Tells a client that it is not wanted (`CONNECTION_REFUSED`).
     pub fn refuse(&mut self, incoming: Incoming) {
         if let Some(transmit) = self.router.refuse(incoming, &mut self.scratch[..]) {
             self.respond(transmit);
@@ -327,3 +328,6 @@ impl Endpoint {
 fn slot(slots: &mut [Option<Slot>], handle: ConnectionHandle) -> Option<&mut Slot> {
     slots.get_mut(handle.index())?.as_mut().filter(|slot| slot.handle == handle)
 }
+
+#[cfg(test)]
+mod tests;

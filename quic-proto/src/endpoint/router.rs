@@ -12,18 +12,17 @@
 use super::demux::{ConnectionHandle, Demux, Target};
 use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
 use super::stateless::{self, RateLimit};
-use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
+use crate::codec::Writer;
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use crate::connection::{
     ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind, ServerFirst,
 };
-use crate::crypto::TlsConfigError;
 use crate::crypto::token::{RetryToken, ValidToken};
 use crate::error::TransportErrorCode;
 use crate::id::Cid;
 use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};
 use crate::ietf::wire::retry;
-use crate::invariants::peek::{Peeked, peek};
-use crate::invariants::version::{self, Version, VersionSpec};
+use crate::invariants::{Peeked, Version, VersionSpec, peek, spec};
 use crate::net::{Datagram, FourTuple, Transmit};
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
@@ -112,9 +111,9 @@ pub enum AcceptError {
     /// Connection ids have no bytes, and there is a connection from this address already.
     #[error("without connection ids there is one connection to an address at most")]
     AddressInUse,
-    /// TLS could not be set up.
+    /// The connection could not be started.
     #[error(transparent)]
-    Tls(#[from] TlsConfigError),
+    Start(#[from] ConnectError),
 }
 
 /// What the router did so far.
@@ -177,15 +176,18 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
+    /// If the address, the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
     /// this address already).
     pub fn connect(
         &mut self,
         now: Instant,
         to: FourTuple,
         server_name: &str,
-        config: ClientConfig,
+        config: &ClientConfig,
     ) -> Result<(ConnectionHandle, Connection), ConnectError> {
+        if to.remote.port() == 0 || to.remote.ip().is_unspecified() {
+            return Err(ConnectError::InvalidAddress(to.remote));
+        }
         let version = *config.versions.first().ok_or(ConnectError::NoVersion)?;
         if self.is_full() {
             return Err(ConnectError::TooManyConnections);
@@ -198,6 +200,7 @@ impl Router {
         let init = self.init(now, to, version, Arc::clone(&config.transport));
         match Connection::client(init, config, server_name) {
             Ok(mut connection) => {
+                self.demux.add_cid(handle, connection.local_cid());
                 self.drain(handle, &mut connection);
                 Ok((handle, connection))
             }
@@ -237,13 +240,14 @@ impl Router {
         let first =
             ServerFirst { dcid: client.dcid, scid: client.scid, original_dcid, retry_scid, validated };
         let init = self.init(now, client.path, client.version, Arc::clone(&server.transport));
-        let mut connection = match Connection::server(init, server, first) {
+        let mut connection = match Connection::server(init, &server, first) {
             Ok(connection) => connection,
             Err(error) => {
                 self.demux.remove(handle);
                 return Err(error.into());
             }
         };
+        self.demux.add_cid(handle, connection.local_cid());
         self.drain(handle, &mut connection);
         for mut datagram in pending.datagrams {
             let (path, ecn, payload) = (datagram.path, datagram.ecn, &mut datagram.payload[..]);
@@ -270,7 +274,7 @@ impl Router {
         }
         let Incoming(client) = incoming;
         let (Some(_), Some(server)) = (self.forget(&client), self.server.clone()) else { return Ok(None) };
-        let Some(spec) = version::spec(client.version) else { return Ok(None) };
+        let Some(spec) = spec(client.version) else { return Ok(None) };
         let retry_scid = self.response_cid();
         let token = RetryToken {
             original_dcid: client.dcid,
@@ -279,20 +283,22 @@ impl Router {
             issued: self.epoch.at(now),
         };
         let token = server.token_key.seal_retry(&mut *self.rng, &token);
-        let random = self.rng.next_u64() as u8;
-        let len = retry::encode_retry(out, spec, random, &client.dcid, &client.scid, &retry_scid, &token);
-        Ok(len.map(|len| {
-            self.stats.retries += 1;
-            Transmit { path: client.path, ecn: None, len, segment_size: None }
-        }))
+        let unused = self.rng.next_u64() as u8;
+        let mut writer = Writer::new(out);
+        let ids = (&client.scid, &retry_scid);
+        if !retry::encode(&mut writer, spec, unused, &client.dcid, ids, &token) {
+            return Ok(None);
+        }
+        self.stats.retries += 1;
+        Ok(Some(Transmit { path: client.path, ecn: None, len: writer.len(), segment_size: None }))
     }
 
-    /// Tells a client that it is not wanted, by an Initial packet with CONNECTION_REFUSED written to `out`. `None` if the client is not
+    /// Tells a client that it is not wanted, by an Initial packet with `CONNECTION_REFUSED` written to `out`. `None` if the client is not
     /// waiting any more or `out` is too small.
     pub fn refuse(&mut self, incoming: Incoming, out: &mut [u8]) -> Option<Transmit> {
         let Incoming(client) = incoming;
         self.forget(&client)?;
-        let spec = version::spec(client.version)?;
+        let spec = spec(client.version)?;
         let code = TransportErrorCode::CONNECTION_REFUSED;
         self.close_unborn(client.path, spec, (&client.dcid, &client.scid), code, out)
     }
@@ -353,9 +359,7 @@ impl Router {
         let peeked = peek(payload, self.config.cid_len);
         let dcid = match &peeked {
             Ok(
-                Peeked::Short { dcid }
-                | Peeked::Long { dcid, .. }
-                | Peeked::VersionNegotiation { dcid, .. },
+                Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. },
             ) => Cid::new(dcid).ok(),
             Err(_) => None,
         };
@@ -431,7 +435,7 @@ impl Router {
         out: &mut [u8],
     ) -> Routed {
         let Some(server) = self.server.clone() else { return Routed::Dropped(DropReason::NotServer) };
-        let spec = version::spec(version).filter(|_| self.config.versions.contains(&version));
+        let spec = spec(version).filter(|_| self.config.versions.contains(&version));
         let Some(spec) = spec else {
             return self.negotiate(datagram.path, datagram.payload.len(), version, ids, out);
         };
@@ -505,7 +509,14 @@ impl Router {
         };
         self.demux.set_pending(path.remote, header.dcid, id);
         let (dcid, scid) = (header.dcid, header.scid);
-        Routed::Incoming(Incoming(Box::new(Details { id, path, version: header.version, dcid, scid, address })))
+        Routed::Incoming(Incoming(Box::new(Details {
+            id,
+            path,
+            version: header.version,
+            dcid,
+            scid,
+            address,
+        })))
     }
 
     /// What the token in an Initial packet proves; an error code if the client must be told to start anew.
@@ -564,7 +575,7 @@ impl Router {
         now: Instant,
         path: FourTuple,
         version: Version,
-        transport: Arc<crate::config::TransportConfig>,
+        transport: Arc<TransportConfig>,
     ) -> ConnectionInit {
         ConnectionInit {
             now,

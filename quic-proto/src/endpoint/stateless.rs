@@ -9,16 +9,14 @@
 //!
 //! Timers: none.
 
-use crate::codec::writer::Writer;
+use crate::codec::Writer;
 use crate::crypto::header_protection;
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::ResetKey;
 use crate::error::TransportErrorCode;
 use crate::id::{Cid, Side};
-use crate::ietf::wire::encode;
-use crate::ietf::wire::header::{LongKind, encode_long};
-use crate::invariants::negotiation::encode_version_negotiation;
-use crate::invariants::version::{Version, VersionSpec};
+use crate::ietf::wire::header::{LongKind, encode_long, finish_long};
+use crate::invariants::{Version, VersionSpec, encode_version_negotiation};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use smallvec::SmallVec;
@@ -48,7 +46,7 @@ pub(super) fn version_negotiation(
         // RFC 9000 §6.3: "Endpoints MAY add reserved versions to any field where unknown or unsupported versions are ignored". RFC
         // 9000 §15 reserves those of the form 0x?a?a?a?a. Not the one that was asked for: the client would take the packet for
         // nonsense (§6.2).
-        let reserved = u32::from_le_bytes([fill[0], fill[1], fill[2], fill[3]]) & 0xf0f0_f0f0 | 0x0a0a_0a0a;
+        let reserved = Version::reserved(u32::from_le_bytes([fill[0], fill[1], fill[2], fill[3]])).0;
         offered.push(if reserved == asked { reserved ^ 0x1000_0000 } else { reserved });
     }
     encode_version_negotiation(out, random, client_scid, client_dcid, &offered)
@@ -77,7 +75,7 @@ pub(super) fn reset(
     Some(len)
 }
 
-/// An Initial packet that closes the connection before there was one: with CONNECTION_REFUSED (RFC 9000 §5.2.2) or INVALID_TOKEN
+/// An Initial packet that closes the connection before there was one: with `CONNECTION_REFUSED` (RFC 9000 §5.2.2) or `INVALID_TOKEN`
 /// (§8.1.2). `client_dcid` is what the client sent to, and gives the keys; `scid` is any id.
 pub(super) fn initial_close(
     out: &mut [u8],
@@ -91,15 +89,18 @@ pub(super) fn initial_close(
     let keys = initial_keys(&spec.initial_salt, &spec.labels, client_dcid, Side::Server);
     let tag_len = keys.local.packet.tag_len();
     let mut writer = Writer::new(out);
-    let layout = encode_long(&mut writer, spec, LongKind::Initial, client_scid, scid, &[], 0, NUMBER_LEN);
+    let layout = encode_long(&mut writer, spec, LongKind::Initial, (client_scid, scid), &[], 0, NUMBER_LEN);
     let header_len = writer.len();
-    encode::connection_close(&mut writer, code.0, 0, &[]);
+    // RFC 9000 §19.19: CONNECTION_CLOSE, its code, no frame type that caused it, no reason.
+    for field in [0x1c, code.0, 0, 0] {
+        writer.varint(field);
+    }
     writer.zeros(tag_len);
     if writer.overflowed() {
         return None;
     }
     let len = writer.len();
-    writer.patch_varint2(layout.length_at, (len - layout.number_at) as u16);
+    finish_long(&mut writer, layout, len);
     let packet = out.get_mut(..len)?;
     keys.local.packet.seal(0, packet, header_len);
     header_protection::protect(&*keys.local.header, packet, layout.number_at, NUMBER_LEN);
@@ -137,9 +138,8 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ietf::wire::frame::{Frame, Frames};
     use crate::ietf::wire::header::parse_long;
-    use crate::invariants::version;
+    use crate::invariants::spec;
     use crate::rng::SeededRng;
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn closes_open_with_the_clients_keys() {
-        let spec = version::spec(Version::V1).unwrap();
+        let spec = spec(Version::V1).unwrap();
         let dcid = Cid::new(&[0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08]).unwrap();
         let (client, server) = (Cid::new(&[1, 2, 3]).unwrap(), Cid::new(&[9; 8]).unwrap());
         let mut out = [0; MAX_RESPONSE];
@@ -188,8 +188,8 @@ mod tests {
         let unprotected = header_protection::unprotect(&*keys.remote.header, packet, number_at).unwrap();
         let (header, payload) = packet.split_at_mut(number_at + unprotected.number_len);
         let len = keys.remote.packet.open(0, header, payload).unwrap();
-        let frames: Vec<_> = Frames::new(&payload[..len]).map(|frame| frame.unwrap().1).collect();
-        assert!(matches!(frames[..], [Frame::ConnectionClose { code: 2, .. }]), "{frames:?}");
+        // RFC 9000 §19.19: the type, the code, the type of a frame (none), the length of a reason (none).
+        assert_eq!(payload[..len], [0x1c, 2, 0, 0]);
         assert_eq!(initial_close(&mut [0; 30], spec, &dcid, &client, &server, code), None);
     }
 
