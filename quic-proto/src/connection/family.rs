@@ -27,11 +27,23 @@ macro_rules! each {
 }
 
 impl Family {
-    pub(super) fn receive(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
+    pub(super) fn receive(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+    ) -> Opened {
         each!(self, family => family.receive(engine, now, ecn, payload))
     }
 
-    pub(super) fn transmit(&mut self, engine: &mut Engine, now: Instant, out: &mut [u8], allowance: Allowance) -> usize {
+    pub(super) fn transmit(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        out: &mut [u8],
+        allowance: Allowance,
+    ) -> usize {
         each!(self, family => family.transmit(engine, now, out, allowance))
     }
 

@@ -152,7 +152,8 @@ impl Connection {
     pub fn close(&mut self, now: Instant, code: AppError, reason: &[u8]) {
         self.engine.advance(now);
         if self.engine.lifecycle.is_open() && self.pending_close.is_none() {
-            self.pending_close = Some(CloseFrame::Application { code, reason: Bytes::copy_from_slice(reason) });
+            self.pending_close =
+                Some(CloseFrame::Application { code, reason: Bytes::copy_from_slice(reason) });
             self.settle_close();
         }
     }

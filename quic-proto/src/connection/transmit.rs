@@ -12,7 +12,12 @@ impl Connection {
     /// At most `max_segments` datagrams of one size are written (the last may be shorter), for sockets that take a batch in one system call
     /// (UDP GSO). `buf` should hold `max_segments` times 1500 bytes, and at least 1200, or nothing is ever written; the larger it is, the
     /// larger the batches.
-    pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit> {
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return None;
@@ -34,7 +39,12 @@ impl Connection {
         self.transmit_batch(now, buf, max_segments)
     }
 
-    fn transmit_batch(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit> {
+    fn transmit_batch(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
         let mtu = usize::from(self.engine.paths.active().mtu.current());
         let ecn = self.engine.paths.active().ecn.mark();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
@@ -74,7 +84,10 @@ impl Connection {
         let path = self.engine.paths.active();
         let (tuple, mtu) = (path.tuple, usize::from(path.mtu.current()));
         // RFC 9000 §10.2.1: the close is subject to the anti-amplification limit as everything else.
-        if buf.len() < mtu || path.amplification.budget() < mtu as u64 || self.engine.lifecycle.owed_frame().is_none() {
+        if buf.len() < mtu
+            || path.amplification.budget() < mtu as u64
+            || self.engine.lifecycle.owed_frame().is_none()
+        {
             return None;
         }
         let len = self.family.transmit_close(&mut self.engine, &mut buf[..mtu]);

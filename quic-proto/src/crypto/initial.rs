@@ -5,7 +5,7 @@
 use super::Keys;
 use super::ring::{Aead, hkdf_expand_label};
 use crate::id::Side;
-use crate::invariants::version::Labels;
+use crate::invariants::Labels;
 use ::ring::hkdf;
 
 /// The Initial keys of the end `side`, for the Destination Connection ID `dcid` of the client's first Initial packet (or of the one
@@ -26,7 +26,7 @@ pub fn initial_keys(salt: &[u8], labels: &Labels, dcid: &[u8], side: Side) -> Ke
 /// The vectors of RFC 9001 and RFC 9369, for the tests of this folder.
 #[cfg(test)]
 pub(super) mod vectors {
-    use crate::invariants::version::Labels;
+    use crate::invariants::Labels;
     use serde_json::Value;
 
     pub(crate) struct Vectors {

@@ -3,12 +3,12 @@
 pub mod header_protection;
 pub mod initial;
 pub mod null;
+pub mod retry_tag;
 pub mod ring;
 pub mod rustls;
 #[cfg(test)]
 mod testing;
 pub mod token;
-pub mod retry_tag;
 
 use crate::error::TransportError;
 

@@ -4,7 +4,7 @@
 //! Nothing here can fail on what a peer sends except [`PacketKey::open`], which says so.
 
 use super::{DirectionalKeys, HeaderKey, NotAuthentic, PacketKey};
-use crate::invariants::version::Labels;
+use crate::invariants::Labels;
 use ::ring::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey, quic};
 use ::ring::hkdf;
 

@@ -199,6 +199,7 @@ impl TokenKey {
 }
 
 /// Derives stateless reset tokens from connection ids, so that they can be given after a restart (RFC 9000 §10.3.2).
+#[derive(Clone)]
 pub struct ResetKey {
     key: hmac::Key,
 }

@@ -31,11 +31,6 @@ impl Engine {
         self.streams.peek_intent().map(Intent::Stream)
     }
 
-    /// Whether there is any intent; O(1).
-    pub fn has_intents(&self) -> bool {
-        self.peer_cids.peek_retire().is_some() || self.local_cids.peek_announcement().is_some() || self.streams.has_intents()
-    }
-
     /// `intent` was written into a packet. Gives what the packet must remember of it.
     pub fn take_intent(&mut self, intent: &Intent) -> Token {
         match intent {

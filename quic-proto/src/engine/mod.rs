@@ -219,7 +219,11 @@ impl Engine {
             rtt_var: rtt.var(),
             window: path.cc.window(),
             in_flight: self.recovery.bytes_in_flight(),
-            pacing_rate: if self.config.pacing { congestion::pacing_rate(&*path.cc, rtt.smoothed()) } else { 0 },
+            pacing_rate: if self.config.pacing {
+                congestion::pacing_rate(&*path.cc, rtt.smoothed())
+            } else {
+                0
+            },
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };

@@ -43,7 +43,8 @@ impl Engine {
     fn path_probe(&mut self, now: Instant) -> Option<Probe> {
         let peer_cids = &self.peer_cids;
         for path in self.paths.iter_mut() {
-            let wants_challenge = path.validation.as_ref().is_some_and(|validation| validation.wants_challenge(now));
+            let wants_challenge =
+                path.validation.as_ref().is_some_and(|validation| validation.wants_challenge(now));
             if path.responses.is_empty() && !wants_challenge {
                 continue;
             }

@@ -1,9 +1,9 @@
 //! What packets carried goes back to its owners, as acknowledged or lost.
 
 use super::Engine;
+use crate::error::TransportError;
 use crate::id::SpaceId;
 use crate::net::EcnCounts;
-use crate::error::TransportError;
 use crate::recovery::token::Token;
 use crate::recovery::{AckInfo, Ctx};
 use crate::time::Instant;
@@ -46,7 +46,9 @@ impl Engine {
     /// Checks the peer's ECN counts (RFC 9000 §13.4.2.1) and reports new CE marks to the congestion controller (RFC 9002 §7.1).
     fn validate_ecn(&mut self, now: Instant, space: SpaceId, counts: Option<EcnCounts>) {
         let outcome = &self.outcome;
-        let (acked, Some(newest), true) = (outcome.newly_acked_ect0, outcome.newest_acked, outcome.largest_grew) else {
+        let (acked, Some(newest), true) =
+            (outcome.newly_acked_ect0, outcome.newest_acked, outcome.largest_grew)
+        else {
             return;
         };
         let path = self.paths.active_mut();

@@ -52,7 +52,11 @@ impl EngineInit {
         let cc = config.congestion.build(path::BASE);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
-            if space == SpaceId::Data { AckTracker::delayed(config.max_ack_delay) } else { AckTracker::immediate() }
+            if space == SpaceId::Data {
+                AckTracker::delayed(config.max_ack_delay)
+            } else {
+                AckTracker::immediate()
+            }
         });
         let active_cid_limit = config.active_cid_limit;
         let recovery = Recovery::new(RecoveryConfig::default());

@@ -97,7 +97,7 @@ impl Engine {
         if !self.lifecycle.is_open() {
             return;
         }
-        let loss = self.recovery.deadline(&self.paths.active_mut().rtt, &self.deadline_input());
+        let loss = self.recovery.deadline(&self.paths.active().rtt, self.situation());
         self.timers.set(Timer::Loss, loss);
         let ack = self.acks[SpaceId::Data as usize].deadline();
         self.timers.set(Timer::Ack, ack);

@@ -18,13 +18,25 @@ impl Engine {
     ///
     /// # Errors
     /// The violation, with the code of RFC 9000 §4.1, §4.5, §4.6 or §19.8.
-    pub fn on_stream(&mut self, id: StreamId, offset: u64, data: &[u8], fin: bool) -> Result<Received, TransportError> {
+    pub fn on_stream(
+        &mut self,
+        id: StreamId,
+        offset: u64,
+        data: &[u8],
+        fin: bool,
+    ) -> Result<Received, TransportError> {
         let rtt = self.paths.active().rtt.smoothed();
         self.streams.on_stream(self.now, rtt, id, offset, data, fin)
     }
 
     /// Verb: a packet of `space` was opened and all its frames were taken.
-    pub fn on_packet_received(&mut self, space: SpaceId, number: PacketNumber, ack_eliciting: bool, ecn: Option<Ecn>) {
+    pub fn on_packet_received(
+        &mut self,
+        space: SpaceId,
+        number: PacketNumber,
+        ack_eliciting: bool,
+        ecn: Option<Ecn>,
+    ) {
         self.stats.received.packets += 1;
         self.acks[space as usize].on_received(self.now, number, ack_eliciting, ecn);
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."

@@ -61,7 +61,11 @@ impl Ietf {
             return;
         }
         let Some(largest) = tracker.largest() else { return };
-        let delay = if space == SpaceId::Data { tracker.delay(now).as_micros() as u64 >> exponent } else { 0 };
+        let delay = if space == SpaceId::Data {
+            tracker.delay(now).as_micros() as u64 >> exponent.min(20)
+        } else {
+            0
+        };
         let ecn = tracker.ecn();
         if ack::encode_ack(&mut packet.frames, tracker.ranges(), delay, ecn, MAX_ACK_RANGES) {
             tracker.on_ack_sent();
@@ -73,7 +77,10 @@ impl Ietf {
     fn crypto_frames(&mut self, engine: &mut Engine, space: SpaceId, packet: &mut PacketWriter<'_>) {
         while let Some((offset, available)) = self.handshake.stream(space).peek() {
             let overhead = encode::crypto_overhead(offset, available);
-            let Some(len) = packet.frames.remaining().checked_sub(overhead).map(|room| room.min(available)) else { return };
+            let Some(len) = packet.frames.remaining().checked_sub(overhead).map(|room| room.min(available))
+            else {
+                return;
+            };
             if len == 0 {
                 return;
             }
@@ -129,8 +136,10 @@ fn stream_intent(w: &mut crate::codec::Writer<'_>, intent: streams::Intent) {
         streams::Intent::DataBlocked(limit) => encode::data_blocked(w, limit),
         streams::Intent::StreamDataBlocked(id, limit) => encode::stream_data_blocked(w, id, limit),
         streams::Intent::StreamsBlocked(dir, limit) => encode::streams_blocked(w, dir, limit),
-        streams::Intent::ResetStream { id, code, final_size } => encode::reset_stream(w, id, code.as_u64(), final_size),
-        streams::Intent::StopSending { id, code } => encode::stop_sending(w, id, code.as_u64()),
+        streams::Intent::ResetStream { id, code, final_size } => {
+            encode::reset_stream(w, id, code, final_size)
+        }
+        streams::Intent::StopSending { id, code } => encode::stop_sending(w, id, code),
     }
 }
 
@@ -157,7 +166,8 @@ fn stream_frames(engine: &mut Engine, packet: &mut PacketWriter<'_>) {
     while let Some(next) = engine.streams.peek_data() {
         let room = packet.frames.remaining();
         let without_len = encode::stream_overhead(next.id, next.offset, None);
-        if room < without_len + usize::from(next.len > 0) || (packet.ack_eliciting && room < MIN_STREAM_ROOM) {
+        if room < without_len + usize::from(next.len > 0) || (packet.ack_eliciting && room < MIN_STREAM_ROOM)
+        {
             return;
         }
         // A frame that takes all the room left needs no length (RFC 9000 §19.8).

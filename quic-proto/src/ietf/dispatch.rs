@@ -3,7 +3,7 @@
 use super::Ietf;
 use super::wire::frame::{Frame, Frames, is_ack_eliciting, is_probing, legal_at};
 use crate::engine::Engine;
-use crate::error::{AppError, ConnectionError, TransportError, TransportErrorCode};
+use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Level, SpaceId};
 use crate::recovery::AckInfo;
 use crate::streams::Received;
@@ -35,7 +35,10 @@ impl Ietf {
         // RFC 9000 §12.4: "An endpoint MUST treat receipt of a packet containing no frames as a connection error of type
         // PROTOCOL_VIOLATION."
         if payload.is_empty() {
-            return Err(TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, "a packet without frames"));
+            return Err(TransportError::new(
+                TransportErrorCode::PROTOCOL_VIOLATION,
+                "a packet without frames",
+            ));
         }
         let mut result = Dispatched { ack_eliciting: false, non_probing: false, refused: false };
         for frame in Frames::new(payload) {
@@ -58,7 +61,13 @@ impl Ietf {
     }
 
     /// One frame. Returns whether its data had to be refused.
-    fn frame(&mut self, engine: &mut Engine, now: Instant, level: Level, frame: &Frame<'_>) -> Result<bool, TransportError> {
+    fn frame(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        level: Level,
+        frame: &Frame<'_>,
+    ) -> Result<bool, TransportError> {
         let counts = &mut engine.stats.received.frames;
         match *frame {
             Frame::Padding(_) => {}
@@ -88,15 +97,15 @@ impl Ietf {
             Frame::ConnectionClose { code, frame_type, reason } => {
                 counts.connection_close += 1;
                 engine.on_peer_close(ConnectionError::PeerTransport(TransportError {
-                    code: TransportErrorCode(code),
-                    frame: frame_type,
+                    code,
+                    frame: Some(frame_type).filter(|frame_type| *frame_type != 0),
                     reason: String::from_utf8_lossy(reason).into_owned().into(),
                 }));
             }
             Frame::ApplicationClose { code, reason } => {
                 counts.connection_close += 1;
                 let reason = bytes::Bytes::copy_from_slice(reason);
-                engine.on_peer_close(ConnectionError::PeerApplication { code: app_error(code), reason });
+                engine.on_peer_close(ConnectionError::PeerApplication { code, reason });
             }
             _ => return self.connection_frame(engine, frame).map(|()| false),
         }
@@ -109,11 +118,11 @@ impl Ietf {
         match *frame {
             Frame::ResetStream { id, code, final_size } => {
                 counts.reset_stream += 1;
-                engine.streams.on_reset_stream(id, app_error(code), final_size)
+                engine.streams.on_reset_stream(id, code, final_size)
             }
             Frame::StopSending { id, code } => {
                 counts.stop_sending += 1;
-                engine.streams.on_stop_sending(id, app_error(code))
+                engine.streams.on_stop_sending(id, code)
             }
             Frame::MaxData(limit) => {
                 counts.max_data += 1;
@@ -168,12 +177,7 @@ impl Ietf {
         if level.space() != SpaceId::Data {
             return Duration::ZERO;
         }
-        let exponent = self.peer_params.as_ref().map_or(3, |params| params.ack_delay_exponent as u32);
+        let exponent = self.peer_params.as_ref().map_or(3, |params| u32::from(params.ack_delay_exponent));
         Duration::from_micros(raw.saturating_mul(1 << exponent.min(20)))
     }
-}
-
-/// A code from the wire, where it cannot exceed 2^62-1.
-fn app_error(code: u64) -> AppError {
-    AppError::try_from(code).unwrap_or_default()
 }

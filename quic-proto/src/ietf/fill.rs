@@ -8,6 +8,7 @@ use crate::codec::{Writer, packet_number};
 use crate::crypto::header_protection;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::lifecycle::CloseFrame;
 use crate::engine::packet::PacketWriter;
 use crate::engine::probes::Probe;
 use crate::error::{TransportError, TransportErrorCode};
@@ -34,7 +35,13 @@ struct Open {
 
 impl Ietf {
     /// Writes one datagram into `out`. Returns its length; zero if there is nothing to send within the allowance.
-    pub(super) fn fill(&mut self, engine: &mut Engine, now: Instant, out: &mut [u8], allowance: Allowance) -> usize {
+    pub(super) fn fill(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        out: &mut [u8],
+        allowance: Allowance,
+    ) -> usize {
         let mut at = 0;
         let mut has_initial = false;
         for level in LEVELS {
@@ -42,12 +49,17 @@ impl Ietf {
                 continue;
             }
             has_initial |= level == Level::Initial;
-            let last = !LEVELS.iter().any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
+            let last =
+                !LEVELS.iter().any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
             let len = self.packet(engine, now, &mut out[at..], level, allowance, |used, is_eliciting| {
                 // RFC 9000 §14.1: "A client MUST expand the payload of all UDP datagrams carrying Initial packets to at least the smallest
                 // allowed maximum datagram size of 1200 bytes"; a server those with ack-eliciting Initial packets. Coalescing counts.
                 let full = at + used + WORTHWHILE > MIN_INITIAL_DATAGRAM;
-                if has_initial && is_eliciting && (last || full) { MIN_INITIAL_DATAGRAM.saturating_sub(at) } else { 0 }
+                if has_initial && is_eliciting && (last || full) {
+                    MIN_INITIAL_DATAGRAM.saturating_sub(at)
+                } else {
+                    0
+                }
             });
             at += len;
         }
@@ -104,12 +116,21 @@ impl Ietf {
             Level::ZeroRtt => LongKind::ZeroRtt,
             Level::Handshake => LongKind::Handshake,
             Level::OneRtt => {
-                let number_at = header::encode_short(writer, &dcid, false, self.keys.key_phase(), number, number_len);
+                let number_at =
+                    header::encode_short(writer, &dcid, false, self.keys.key_phase(), number, number_len);
                 return Open { level, number, number_at, number_len, length_at: None };
             }
         };
         let token = if level == Level::Initial { &self.token[..] } else { &[] };
-        let layout = header::encode_long(writer, self.spec, kind, &dcid, &self.local_scid, token, number, number_len);
+        let layout = header::encode_long(
+            writer,
+            self.spec,
+            kind,
+            (&dcid, &self.local_scid),
+            token,
+            number,
+            number_len,
+        );
         Open { level, number, number_at: layout.number_at, number_len, length_at: Some(layout.length_at) }
     }
 
@@ -121,7 +142,10 @@ impl Ietf {
         }
         if self.keys.seal(open.level, open.number, packet, open.number_at + open.number_len).is_err() {
             // RFC 9001 §6.6: without a key update in time "endpoints MUST stop using those keys".
-            self.fail(engine, TransportError::new(TransportErrorCode::AEAD_LIMIT_REACHED, "the packet keys are used up"));
+            self.fail(
+                engine,
+                TransportError::new(TransportErrorCode::AEAD_LIMIT_REACHED, "the packet keys are used up"),
+            );
             return false;
         }
         if let Some(key) = self.keys.header_key_local(open.level) {
@@ -131,7 +155,7 @@ impl Ietf {
     }
 
     /// Whether a packet of `level` would carry anything within the allowance.
-    fn wants_to_send(&self, engine: &Engine, level: Level, allowance: Allowance) -> bool {
+    fn wants_to_send(&self, engine: &mut Engine, level: Level, allowance: Allowance) -> bool {
         let space = level.space();
         if !self.keys.can_seal(level) {
             return false;
@@ -147,7 +171,10 @@ impl Ietf {
             Allowance::Probes => return engine.recovery.probes_owed(space) > 0,
             Allowance::Everything => true,
         };
-        allowed && (engine.ping_owed(space) || self.handshake.wants_to_send(space) || self.data_owed(engine, level))
+        allowed
+            && (engine.ping_owed(space)
+                || self.handshake.wants_to_send(space)
+                || self.data_owed(engine, level))
     }
 
     /// Writes a datagram that probes a path or its MTU.
@@ -160,11 +187,11 @@ impl Ietf {
         let mut packet = PacketWriter::new(writer, number);
         let counts = &mut engine.stats.sent.frames;
         if let Some(data) = probe.challenge {
-            packet.frame(None, |w| encode::path_challenge(w, data));
+            packet.frame(None, |w| encode::path_challenge(w, &data));
             counts.path_challenge += 1;
         }
         if let Some(data) = probe.response {
-            packet.frame(None, |w| encode::path_response(w, data));
+            packet.frame(None, |w| encode::path_response(w, &data));
             counts.path_response += 1;
         }
         if let Some(token) = probe.token {
@@ -187,7 +214,10 @@ impl Ietf {
         let mut at = 0;
         let confirmed = engine.confirmed;
         for level in LEVELS {
-            if !self.keys.can_seal(level) || (confirmed && level != Level::OneRtt) || out.len() - at < WORTHWHILE {
+            if !self.keys.can_seal(level)
+                || (confirmed && level != Level::OneRtt)
+                || out.len() - at < WORTHWHILE
+            {
                 continue;
             }
             let tag_len = self.keys.tag_len(level);
@@ -196,7 +226,7 @@ impl Ietf {
             let room = packet.len() - tag_len;
             let mut writer = Writer::new(&mut packet[..room]);
             let open = self.header(engine, &mut writer, level, number, engine.peer_cids.current());
-            encode::close(&mut writer, &frame, level);
+            close_frame(&mut writer, &frame, level);
             // A client's Initial goes in a datagram of full size (§14.1), a short packet must be long enough for its sample.
             let client_initial = level == Level::Initial && engine.side.is_client();
             let target = if client_initial { MIN_INITIAL_DATAGRAM - tag_len } else { open.number_at + 4 };
@@ -212,5 +242,28 @@ impl Ietf {
         }
         engine.lifecycle.frame_sent();
         at
+    }
+}
+
+/// Longer reasons are cut: the frame must fit the smallest datagram, beside packets of lower levels.
+const MAX_REASON: usize = 256;
+
+/// CONNECTION_CLOSE as `level` permits it.
+fn close_frame(w: &mut Writer<'_>, frame: &CloseFrame, level: Level) {
+    match frame {
+        CloseFrame::Transport(error) => {
+            let reason = error.reason.as_bytes();
+            let reason = &reason[..reason.len().min(MAX_REASON)];
+            encode::connection_close(w, error.code, error.frame.unwrap_or(0), reason);
+        }
+        // RFC 9000 §10.2.3: "A CONNECTION_CLOSE of type 0x1d MUST be replaced by a CONNECTION_CLOSE of type 0x1c when sending the frame in
+        // Initial or Handshake packets. Otherwise, information about the application state might be revealed. Endpoints MUST clear the
+        // value of the Reason Phrase field and SHOULD use the APPLICATION_ERROR code".
+        CloseFrame::Application { .. } if level != Level::OneRtt => {
+            encode::connection_close(w, TransportErrorCode::APPLICATION_ERROR, 0, b"");
+        }
+        CloseFrame::Application { code, reason } => {
+            encode::application_close(w, *code, &reason[..reason.len().min(MAX_REASON)]);
+        }
     }
 }

@@ -21,7 +21,13 @@ pub struct Handshake {
 impl Handshake {
     /// A handshake that has not said anything yet.
     pub fn new(session: Box<dyn TlsSession>) -> Self {
-        Self { session, streams: Default::default(), send_space: SpaceId::Initial, scratch: Vec::new(), complete: false }
+        Self {
+            session,
+            streams: Default::default(),
+            send_space: SpaceId::Initial,
+            scratch: Vec::new(),
+            complete: false,
+        }
     }
 
     /// The session, for what it can tell.

@@ -17,8 +17,8 @@ pub mod handshake;
 pub mod keys;
 mod negotiate;
 mod open;
-pub mod stash;
 mod start;
+pub mod stash;
 mod transitions;
 pub mod wire;
 
@@ -46,7 +46,6 @@ use wire::params::TransportParameters;
 pub(crate) struct Ietf {
     version: Version,
     spec: &'static VersionSpec,
-
 
     handshake: Handshake,
     keys: Ladder,
@@ -76,7 +75,13 @@ pub(crate) struct Ietf {
 
 impl Ietf {
     /// Takes a datagram.
-    pub(crate) fn receive(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
+    pub(crate) fn receive(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+    ) -> Opened {
         let opened = self.open_datagram(engine, now, ecn, payload);
         if !self.stash.is_empty() {
             self.open_stashed(engine, now);
@@ -86,7 +91,13 @@ impl Ietf {
     }
 
     /// Writes one datagram; zero if there is none.
-    pub(crate) fn transmit(&mut self, engine: &mut Engine, now: Instant, out: &mut [u8], allowance: Allowance) -> usize {
+    pub(crate) fn transmit(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        out: &mut [u8],
+        allowance: Allowance,
+    ) -> usize {
         self.fill(engine, now, out, allowance)
     }
 
@@ -137,11 +148,11 @@ impl Ietf {
     }
 
     /// Whether the Data space has anything beside handshake bytes.
-    fn data_owed(&self, engine: &Engine, level: Level) -> bool {
+    fn data_owed(&self, engine: &mut Engine, level: Level) -> bool {
         level == Level::OneRtt
             && (self.handshake_done_owed
                 || self.new_token_owed.is_some()
-                || engine.has_intents()
+                || engine.peek_intent().is_some()
                 || (self.handshake.is_complete() && engine.streams.can_send()))
     }
 

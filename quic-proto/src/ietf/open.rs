@@ -11,7 +11,6 @@ use crate::crypto::header_protection::{self, Unprotected};
 use crate::engine::Engine;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, ResetToken};
-use crate::invariants::Version;
 use crate::net::Ecn;
 use crate::time::Instant;
 
@@ -39,7 +38,13 @@ const fn reserved_bits(level: Level) -> u8 {
 
 impl Ietf {
     /// Takes a datagram that was routed to this connection.
-    pub(super) fn open_datagram(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
+    pub(super) fn open_datagram(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+    ) -> Opened {
         let mut opened = Opened::default();
         let mut rest = payload;
         let mut first_dcid: Option<Cid> = None;
@@ -48,7 +53,9 @@ impl Ietf {
                 self.open_short(engine, now, ecn, rest, first_dcid, &mut opened);
                 return opened;
             }
-            let Some(len) = self.open_long(engine, now, ecn, rest, &mut first_dcid, &mut opened) else { break };
+            let Some(len) = self.open_long(engine, now, ecn, rest, &mut first_dcid, &mut opened) else {
+                break;
+            };
             rest = &mut rest[len..];
         }
         opened
@@ -78,7 +85,9 @@ impl Ietf {
         self.arrived_on = short.dcid;
         let place = Place { level: Level::OneRtt, number_at: short.number_offset };
         let authentic = self.open_packet(engine, now, ecn, packet, place, opened);
-        if !authentic && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token)) {
+        if !authentic
+            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
+        {
             engine.abandon(ConnectionError::Reset);
         }
     }
@@ -93,12 +102,13 @@ impl Ietf {
         first_dcid: &mut Option<Cid>,
         opened: &mut Opened,
     ) -> Option<usize> {
-        let version = header::long_version(rest)?;
-        if version == Version::NEGOTIATION {
+        let version = rest.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)?;
+        if version == 0 {
             self.on_version_negotiation(engine, rest);
             return None;
         }
-        if version != self.version {
+        // Another version: not of this connection, and what follows cannot be parted from it.
+        if version != self.version.0 {
             engine.stats.discarded_packets += 1;
             return None;
         }
@@ -157,13 +167,17 @@ impl Ietf {
         let Place { level, number_at } = place;
         let Some(key) = self.keys.header_key_remote(level) else {
             // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
-            if !self.keys.is_discarded(level) && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet) {
+            if !self.keys.is_discarded(level)
+                && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet)
+            {
                 return true;
             }
             engine.stats.discarded_packets += 1;
             return false;
         };
-        let Some(Unprotected { first, number_len, truncated }) = header_protection::unprotect(key, packet, number_at) else {
+        let Some(Unprotected { first, number_len, truncated }) =
+            header_protection::unprotect(key, packet, number_at)
+        else {
             engine.stats.discarded_packets += 1;
             return false;
         };
@@ -205,7 +219,10 @@ impl Ietf {
         true
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the one place where a packet's facts meet; none of them outlives the call")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the one place where a packet's facts meet; none of them outlives the call"
+    )]
     fn take_frames(
         &mut self,
         engine: &mut Engine,

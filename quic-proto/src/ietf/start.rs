@@ -5,10 +5,10 @@ use super::handshake::Handshake;
 use super::keys::Ladder;
 use super::stash::Stash;
 use super::wire::params::TransportParameters;
+use crate::config::{ClientConfig, ServerConfig};
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
 use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
-use crate::config::{ClientConfig, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::start::EngineInit;
 use crate::id::{Cid, Side};
@@ -50,7 +50,10 @@ pub(crate) struct ServerStart<'a> {
 
 impl Ietf {
     /// A client's family and engine, with its first flight ready; `None` if the version is not known.
-    pub(crate) fn client(mut init: EngineInit, start: &ClientStart<'_>) -> Result<Option<(Self, Engine)>, TlsConfigError> {
+    pub(crate) fn client(
+        mut init: EngineInit,
+        start: &ClientStart<'_>,
+    ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
         let Some(spec) = spec(start.version) else { return Ok(None) };
         let local_scid = init.cids.generate(&mut *init.rng);
         let mut first = [0; FIRST_DCID_LEN];
@@ -58,16 +61,28 @@ impl Ietf {
         let original_dcid = Cid::new(&first).unwrap_or_default();
         let params = local_params(&init, local_scid);
         let mut encoded = Vec::new();
-        params.encode(&mut encoded, grease(&mut init).as_ref());
+        params.encode(&mut encoded, &mut *init.rng);
         let session = start.config.tls.start(start.version.0, start.server_name, encoded)?;
         let engine = init.engine(Side::Client, local_scid, original_dcid, true);
-        let mut family = Self::new(spec, start.version, session, params, Side::Client, local_scid, original_dcid, original_dcid);
+        let mut family = Self::new(
+            spec,
+            start.version,
+            session,
+            params,
+            Side::Client,
+            local_scid,
+            original_dcid,
+            original_dcid,
+        );
         family.token = start.config.token.clone().unwrap_or_default();
         Ok(Some((family, engine)))
     }
 
     /// A server's family and engine, for a client whose first packet is still to be handled.
-    pub(crate) fn server(mut init: EngineInit, start: &ServerStart<'_>) -> Result<Option<(Self, Engine)>, TlsConfigError> {
+    pub(crate) fn server(
+        mut init: EngineInit,
+        start: &ServerStart<'_>,
+    ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
         let Some(spec) = spec(start.version) else { return Ok(None) };
         let first = start.first;
         let local_scid = init.cids.generate(&mut *init.rng);
@@ -78,13 +93,21 @@ impl Ietf {
             params.stateless_reset_token = Some(init.reset_key.token(&local_scid));
         }
         let mut encoded = Vec::new();
-        params.encode(&mut encoded, grease(&mut init).as_ref());
+        params.encode(&mut encoded, &mut *init.rng);
         let tls: &dyn TlsServerConfig = &*start.config.tls;
         let session = tls.start(start.version.0, encoded)?;
         let new_token = address_token(&mut init, start.config);
         let engine = init.engine(Side::Server, local_scid, first.scid, first.validated);
-        let mut family =
-            Self::new(spec, start.version, session, params, Side::Server, local_scid, first.original_dcid, first.dcid);
+        let mut family = Self::new(
+            spec,
+            start.version,
+            session,
+            params,
+            Side::Server,
+            local_scid,
+            first.original_dcid,
+            first.dcid,
+        );
         family.new_token = new_token;
         family.retry_scid = first.retry_scid;
         family.peer_initial_scid = Some(first.scid);
@@ -136,7 +159,7 @@ impl Ietf {
 fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
     let config = &init.transport;
     TransportParameters {
-        max_idle_timeout: config.max_idle_timeout.map_or(0, |timeout| timeout.as_millis() as u64),
+        max_idle_timeout: config.max_idle_timeout.unwrap_or_default(),
         max_udp_payload_size: init.max_udp_payload_size,
         initial_max_data: config.connection_window,
         initial_max_stream_data_bidi_local: config.stream_window,
@@ -144,8 +167,8 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
         initial_max_stream_data_uni: config.stream_window,
         initial_max_streams_bidi: config.max_bidi_streams,
         initial_max_streams_uni: config.max_uni_streams,
-        ack_delay_exponent: u64::from(config.ack_delay_exponent),
-        max_ack_delay: config.max_ack_delay.as_millis() as u64,
+        ack_delay_exponent: config.ack_delay_exponent,
+        max_ack_delay: config.max_ack_delay,
         active_connection_id_limit: config.active_cid_limit,
         disable_active_migration: !config.migration,
         initial_source_connection_id: Some(local_scid),
@@ -153,15 +176,11 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
     }
 }
 
-/// A child generator for a reserved parameter (RFC 9000 §18.1), if that is wanted.
-fn grease(init: &mut EngineInit) -> Option<Box<dyn crate::rng::Rng>> {
-    init.transport.grease.then(|| init.rng.child())
-}
-
 /// A token for the client's next connection (RFC 9000 §8.1.3).
 fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
-    (config.address_tokens > 0)
-        .then(|| config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into())
+    (config.address_tokens > 0).then(|| {
+        config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
+    })
 }

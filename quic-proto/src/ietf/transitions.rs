@@ -7,7 +7,6 @@ use crate::error::{TransportError, TransportErrorCode};
 use crate::event::Event;
 use crate::id::{Cid, Level, SpaceId};
 use crate::streams::PeerLimits;
-use crate::time::Duration;
 use bytes::Bytes;
 
 impl Ietf {
@@ -50,7 +49,10 @@ impl Ietf {
     pub(super) fn on_handshake_done(&mut self, engine: &mut Engine) -> Result<(), TransportError> {
         // RFC 9000 §19.20: "A server MUST treat receipt of a HANDSHAKE_DONE frame as a connection error of type PROTOCOL_VIOLATION."
         if engine.side.is_server() {
-            return Err(TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, "a client sent HANDSHAKE_DONE"));
+            return Err(TransportError::new(
+                TransportErrorCode::PROTOCOL_VIOLATION,
+                "a client sent HANDSHAKE_DONE",
+            ));
         }
         if !engine.confirmed {
             self.confirm(engine);
@@ -75,7 +77,10 @@ impl Ietf {
     pub(super) fn on_new_token(&mut self, engine: &Engine, token: &[u8]) -> Result<(), TransportError> {
         // RFC 9000 §19.7: "A server MUST treat receipt of a NEW_TOKEN frame as a connection error of type PROTOCOL_VIOLATION."
         if engine.side.is_server() {
-            return Err(TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, "a client sent NEW_TOKEN"));
+            return Err(TransportError::new(
+                TransportErrorCode::PROTOCOL_VIOLATION,
+                "a client sent NEW_TOKEN",
+            ));
         }
         self.received_token = Some(Bytes::copy_from_slice(token));
         Ok(())
@@ -95,7 +100,12 @@ impl Ietf {
     ///
     /// # Errors
     /// KEY_UPDATE_ERROR (RFC 9001 §6.2).
-    pub(super) fn on_acked_at(&mut self, engine: &mut Engine, level: Level, largest: u64) -> Result<(), TransportError> {
+    pub(super) fn on_acked_at(
+        &mut self,
+        engine: &mut Engine,
+        level: Level,
+        largest: u64,
+    ) -> Result<(), TransportError> {
         if engine.side.is_client() && level != Level::Initial {
             // RFC 9002 §6.2.2.1: an acknowledgement of a Handshake packet shows that the server has validated the client's address.
             engine.peer_validated_us = true;
@@ -134,7 +144,7 @@ impl Ietf {
         let Some(raw) = self.handshake.session().peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(raw, !engine.side)?;
         self.authenticate_ids(engine, &params)?;
-        engine.recovery.set_peer_max_ack_delay(Duration::from_millis(params.max_ack_delay));
+        engine.recovery.set_peer_max_ack_delay(params.max_ack_delay);
         engine.streams.set_peer_limits(PeerLimits {
             max_data: params.initial_max_data,
             stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
@@ -144,9 +154,9 @@ impl Ietf {
             max_uni: params.initial_max_streams_uni,
         });
         let local_idle = engine.config.max_idle_timeout;
-        let peer_idle = Some(Duration::from_millis(params.max_idle_timeout)).filter(|timeout| !timeout.is_zero());
+        let peer_idle = Some(params.max_idle_timeout).filter(|timeout| !timeout.is_zero());
         engine.timing = PeerTiming {
-            max_ack_delay: Duration::from_millis(params.max_ack_delay),
+            max_ack_delay: params.max_ack_delay,
             // RFC 9000 §10.1: the effective value "is computed as the minimum of the two advertised values (or the sole advertised value".
             idle_timeout: match (local_idle, peer_idle) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -167,7 +177,9 @@ impl Ietf {
     /// TRANSPORT_PARAMETER_ERROR or PROTOCOL_VIOLATION": absence, or a mismatch.
     fn authenticate_ids(&self, engine: &Engine, params: &TransportParameters) -> Result<(), TransportError> {
         let fail = |reason| Err(TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, reason));
-        if params.initial_source_connection_id.is_none() || params.initial_source_connection_id != self.peer_initial_scid {
+        if params.initial_source_connection_id.is_none()
+            || params.initial_source_connection_id != self.peer_initial_scid
+        {
             return fail("initial_source_connection_id is absent or not that of the packets");
         }
         if engine.side.is_server() {

@@ -2,10 +2,12 @@
 //!
 //! They know nothing of QUIC, own no timers, and are written for the common case: sets of few ranges, numbers that only grow.
 
+mod chunk_pool;
 mod range_set;
 mod ring_map;
 mod slab;
 
+pub use chunk_pool::{CHUNK, Chunk, ChunkPool};
 pub use range_set::RangeSet;
 pub use ring_map::RingMap;
 pub use slab::Slab;

@@ -223,7 +223,12 @@ impl Node for Host {
         self.drive(now);
     }
 
-    fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: NonZeroUsize) -> Option<Transmit> {
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
         self.endpoint.poll_transmit(now, buf, max_segments)
     }
 

@@ -28,7 +28,8 @@ impl Transfer {
 
 /// The byte at `offset` of what `side` sends on stream `id`.
 pub fn pattern(id: StreamId, side: Side, offset: u64) -> u8 {
-    let mixed = (offset ^ id.as_u64().rotate_left(17) ^ ((side as u64) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (offset ^ id.as_u64().rotate_left(17) ^ ((side as u64) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8
 }
 
@@ -117,7 +118,9 @@ impl Streams {
                     sending.delivered = true;
                 }
             }
-            Event::Stream(StreamEvent::Stopped(id, code)) => return Err(format!("stream {id} was stopped with {code}")),
+            Event::Stream(StreamEvent::Stopped(id, code)) => {
+                return Err(format!("stream {id} was stopped with {code}"));
+            }
             _ => {}
         }
         Ok(())
@@ -136,7 +139,8 @@ impl Streams {
             let request = Some(transfer.down.to_be_bytes());
             self.sending.insert(id, Sending { request, total: REQUEST + transfer.up, ..Sending::default() });
             if transfer.dir == Dir::Bi {
-                self.receiving.insert(id, Receiving { expected: Some(transfer.down), ..Receiving::default() });
+                self.receiving
+                    .insert(id, Receiving { expected: Some(transfer.down), ..Receiving::default() });
             }
             self.write(connection, id)?;
         }
@@ -147,8 +151,12 @@ impl Streams {
 
     fn write(&mut self, connection: &mut Connection, id: StreamId) -> Result<(), String> {
         let side = self.side;
-        let Some(sending) = self.sending.get_mut(&id).filter(|sending| !sending.finished) else { return Ok(()) };
-        let Ok(mut stream) = connection.send_stream(id) else { return Err(format!("stream {id} cannot be written")) };
+        let Some(sending) = self.sending.get_mut(&id).filter(|sending| !sending.finished) else {
+            return Ok(());
+        };
+        let Ok(mut stream) = connection.send_stream(id) else {
+            return Err(format!("stream {id} cannot be written"));
+        };
         let mut block = [0; 8192];
         while sending.offset < sending.total {
             let len = (sending.total - sending.offset).min(block.len() as u64) as usize;
@@ -174,7 +182,9 @@ impl Streams {
             return Ok(());
         }
         let peer = !self.side;
-        let Some(receiving) = self.receiving.get_mut(&id).filter(|receiving| !receiving.ended) else { return Ok(()) };
+        let Some(receiving) = self.receiving.get_mut(&id).filter(|receiving| !receiving.ended) else {
+            return Ok(());
+        };
         let Ok(mut stream) = connection.recv_stream(id) else { return Ok(()) };
         let mut block = [0; 8192];
         loop {
@@ -209,7 +219,11 @@ impl Streams {
         let Some(receiving) = self.receiving.get(&id) else { return Ok(()) };
         if let Some(expected) = receiving.expected {
             let got = receiving.offset;
-            return if got == expected { Ok(()) } else { Err(format!("stream {id} ended after {got} of {expected} bytes")) };
+            return if got == expected {
+                Ok(())
+            } else {
+                Err(format!("stream {id} ended after {got} of {expected} bytes"))
+            };
         }
         if receiving.offset < REQUEST {
             return Err(format!("stream {id} ended within its request"));
