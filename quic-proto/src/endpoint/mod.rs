@@ -14,12 +14,14 @@
 
 mod demux;
 mod incoming;
+mod outcome;
 mod router;
 mod stateless;
 
 pub use demux::ConnectionHandle;
 pub use incoming::Incoming;
-pub use router::{AcceptError, DropReason, Routed, Router, RouterStats};
+pub use outcome::{AcceptError, DropReason, Routed, RouterStats};
+pub use router::Router;
 pub use stateless::MAX_RESPONSE;
 
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
