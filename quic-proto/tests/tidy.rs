@@ -31,7 +31,6 @@ const MODULES: Order = Order(&[
     "recovery::token",
     "event",
     "timer",
-    "stats",
     // Bytes.
     "codec",
     "invariants",
