@@ -1,1 +1,9 @@
-//! (being built)
+//! Containers that the protocol needs and the standard library does not have.
+//!
+//! They know nothing of QUIC, own no timers, and are written for the common case: sets of few ranges, numbers that only grow.
+
+mod chunk_pool;
+mod range_set;
+
+pub use chunk_pool::{CHUNK, Chunk, ChunkPool};
+pub use range_set::{GapsRev, RangeSet};

@@ -1,0 +1,194 @@
+//! All streams that are neither unused nor over.
+//!
+//! Owns: the streams in a slab, the map from ids to slots, and spare buffers of streams that are over. Invariants: every occupied slot
+//! is in the map and no other; a slot is reused under another id only, so that a [`Handle`] tells whether it is stale. No timers.
+//!
+//! A peer chooses ids only below a limit of ours, so that the map's hash need not be keyed. The last stream looked up is remembered,
+//! which answers most look-ups of a bulk transfer.
+
+use super::reassembler::Reassembler;
+use super::recv::RecvHalf;
+use super::send::SendHalf;
+use super::send_buffer::SendBuffer;
+use crate::id::StreamId;
+use crate::util::ChunkPool;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Spare buffers kept of each kind, and how many entries each may have.
+const MAX_SPARES: usize = 64;
+const MAX_SPARE_CAPACITY: usize = 64;
+
+/// Names a stream without a search: its slot, and its id to see whether the slot is still its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Handle {
+    pub(super) slot: u32,
+    pub(super) id: StreamId,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) send: Option<SendHalf>,
+    pub(super) recv: Option<RecvHalf>,
+    pub(super) priority: i32,
+    /// Whether its bytes count for the connection's flow control.
+    pub(super) metered: bool,
+    /// The queue of the schedule in which it belongs, if any.
+    pub(super) class: Option<super::schedule::Class>,
+    /// In which queues of the schedule there is an entry for it.
+    pub(super) queued: [bool; 2],
+    /// Frames that it wants sent: the bits of `intents`.
+    pub(super) wants: u8,
+    /// Whether it is in the queue of streams with such frames.
+    pub(super) wants_queued: bool,
+    /// Whether it is in the queue of streams that wait for room in the send buffer.
+    pub(super) waiting_queued: bool,
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Table {
+    slots: Vec<Option<Stream>>,
+    free: Vec<u32>,
+    map: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    last: Option<Handle>,
+    spare_send: Vec<SendBuffer>,
+    spare_recv: Vec<Reassembler>,
+}
+
+impl Table {
+    /// The slot of a stream.
+    #[inline]
+    pub(super) fn find(&mut self, id: StreamId) -> Option<u32> {
+        if let Some(last) = self.last
+            && last.id == id
+        {
+            return Some(last.slot);
+        }
+        let slot = *self.map.get(&id.as_u64())?;
+        self.last = Some(Handle { slot, id });
+        Some(slot)
+    }
+
+    /// The stream in a slot that was just found.
+    #[inline]
+    pub(super) fn get(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The stream of a handle, if it still exists.
+    #[inline]
+    pub(super) fn live(&mut self, handle: Handle) -> Option<&mut Stream> {
+        self.get(handle.slot).filter(|stream| stream.id == handle.id)
+    }
+
+    /// Adds a stream, whose id must be new.
+    pub(super) fn insert(&mut self, id: StreamId, send: Option<SendHalf>, recv: Option<RecvHalf>) -> u32 {
+        let stream = Stream {
+            id,
+            send,
+            recv,
+            priority: 0,
+            metered: true,
+            class: None,
+            queued: [false; 2],
+            wants: 0,
+            wants_queued: false,
+            waiting_queued: false,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.slots[slot as usize] = Some(stream);
+        self.map.insert(id.as_u64(), slot);
+        slot
+    }
+
+    /// Removes a stream; its memory goes to the pool and the spares.
+    pub(super) fn remove(&mut self, slot: u32, pool: &mut ChunkPool) {
+        let Some(stream) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.map.remove(&stream.id.as_u64());
+        self.free.push(slot);
+        if self.last.is_some_and(|last| last.slot == slot) {
+            self.last = None;
+        }
+        if let Some(mut buffer) = stream.send.map(|send| send.buffer) {
+            buffer.clear(pool);
+            if self.spare_send.len() < MAX_SPARES && buffer.capacity() <= MAX_SPARE_CAPACITY {
+                self.spare_send.push(buffer);
+            }
+        }
+        if let Some(mut reassembler) = stream.recv.map(|recv| recv.reassembler) {
+            reassembler.clear(pool);
+            if self.spare_recv.len() < MAX_SPARES && reassembler.capacity() <= MAX_SPARE_CAPACITY {
+                self.spare_recv.push(reassembler);
+            }
+        }
+    }
+
+    /// An empty send buffer.
+    pub(super) fn spare_send(&mut self) -> SendBuffer {
+        self.spare_send.pop().unwrap_or_default()
+    }
+
+    /// An empty reassembler.
+    pub(super) fn spare_recv(&mut self) -> Reassembler {
+        self.spare_recv.pop().unwrap_or_default()
+    }
+
+    /// How many streams there are.
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// How many slots there are, for a walk over all.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+}
+
+/// Spreads consecutive ids over the map.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing; the upper half is well mixed and the map looks at both ends of the result.
+        let mixed = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_handles_are_noticed() {
+        let (mut table, mut pool) = (Table::default(), ChunkPool::new());
+        let (first, second) = (StreamId::from_u64(0), StreamId::from_u64(4));
+        let slot = table.insert(first, None, None);
+        let handle = Handle { slot, id: first };
+        assert_eq!(table.find(first), Some(slot));
+        table.remove(slot, &mut pool);
+        assert_eq!(table.find(first), None);
+        assert_eq!(table.insert(second, None, None), slot, "the slot is reused");
+        assert!(table.live(handle).is_none());
+        assert_eq!((table.find(second), table.len()), (Some(slot), 1));
+    }
+}

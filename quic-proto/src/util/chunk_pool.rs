@@ -1,0 +1,173 @@
+//! Fixed-size pieces of memory, reused.
+//!
+//! Owns: the idle chunks of one connection, and handles on chunks that were lent out as [`Bytes`]. Invariants: an idle chunk is
+//! [`CHUNK`] initialised bytes; `in_use` counts what [`ChunkPool::take`] gave and [`ChunkPool::put`] did not get back. No timers.
+//!
+//! A chunk lent with [`Chunk::lend`] shares its memory with the application. The pool keeps the empty handle, and when the
+//! application has dropped its `Bytes`, the handle gets the whole memory back: lending costs no allocation in a steady state.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// Bytes per chunk. Three packets or so: small enough that a hundred streams with a few bytes each stay in a cache.
+pub const CHUNK: usize = 4096;
+
+/// Idle chunks kept beyond which memory goes back to the allocator (2 MiB).
+const MAX_IDLE: usize = 512;
+
+/// Handles of lent chunks kept; more are simply forgotten and freed by their last user.
+const MAX_LENT: usize = 512;
+
+/// How many lent chunks are tried before a new one is allocated.
+const TRIES: usize = 2;
+
+/// A pool of chunks.
+#[derive(Default, Debug)]
+pub struct ChunkPool {
+    idle: Vec<BytesMut>,
+    lent: VecDeque<BytesMut>,
+    in_use: usize,
+}
+
+/// One chunk, or what is left of it after its front was lent.
+#[derive(Debug)]
+pub struct Chunk {
+    bytes: BytesMut,
+    /// How many bytes were lent from the front; positions count from the chunk's original start.
+    lent: usize,
+}
+
+impl ChunkPool {
+    /// An empty pool; it allocates nothing until a chunk is taken.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A chunk with unspecified (initialised) content.
+    #[inline]
+    pub fn take(&mut self) -> Chunk {
+        self.in_use += 1;
+        match self.idle.pop() {
+            Some(bytes) => Chunk { bytes, lent: 0 },
+            None => self.take_slowly(),
+        }
+    }
+
+    /// Takes a chunk back.
+    #[inline]
+    pub fn put(&mut self, chunk: Chunk) {
+        self.in_use = self.in_use.saturating_sub(1);
+        if chunk.lent == 0 {
+            if self.idle.len() < MAX_IDLE {
+                self.idle.push(chunk.bytes);
+            }
+        } else if self.lent.len() < MAX_LENT {
+            let mut handle = chunk.bytes;
+            handle.clear();
+            self.lent.push_back(handle);
+        }
+    }
+
+    /// Bytes in chunks that were taken and not put back.
+    pub fn bytes_in_use(&self) -> usize {
+        self.in_use * CHUNK
+    }
+
+    /// Bytes in chunks that wait to be taken.
+    pub fn bytes_idle(&self) -> usize {
+        self.idle.len() * CHUNK
+    }
+
+    fn take_slowly(&mut self) -> Chunk {
+        for _ in 0..TRIES.min(self.lent.len()) {
+            let Some(mut bytes) = self.lent.pop_front() else { break };
+            if bytes.try_reclaim(CHUNK) {
+                bytes.resize(CHUNK, 0);
+                return Chunk { bytes, lent: 0 };
+            }
+            self.lent.push_back(bytes);
+        }
+        Chunk { bytes: BytesMut::zeroed(CHUNK), lent: 0 }
+    }
+}
+
+impl Chunk {
+    /// The bytes at `from..to`, counted from the chunk's original start; `from` must not be below what was lent.
+    #[inline]
+    pub fn get(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes[from - self.lent..to - self.lent]
+    }
+
+    /// Writes `data` at `at`; `at` must not be below what was lent and `data` must end within the chunk.
+    #[inline]
+    pub fn fill(&mut self, at: usize, data: &[u8]) {
+        let at = at - self.lent;
+        self.bytes[at..at + data.len()].copy_from_slice(data);
+    }
+
+    /// Hands out the bytes up to `to` without a copy, from the end of what was lent before. They leave this chunk.
+    pub fn lend(&mut self, to: usize) -> Bytes {
+        let bytes = self.bytes.split_to(to - self.lent).freeze();
+        self.lent = to;
+        bytes
+    }
+
+    /// Gives up the bytes below `to`: they can no longer be read or lent. Nothing happens if they were lent already.
+    pub fn skip(&mut self, to: usize) {
+        if to > self.lent {
+            self.lend(to);
+        }
+    }
+
+    /// How many bytes were lent (or skipped) from the front.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_reused() {
+        let mut pool = ChunkPool::new();
+        let mut chunk = pool.take();
+        chunk.fill(CHUNK - 3, b"abc");
+        assert_eq!(chunk.get(CHUNK - 2, CHUNK), b"bc");
+        let address = chunk.get(0, 1).as_ptr();
+        assert_eq!(pool.bytes_in_use(), CHUNK);
+        pool.put(chunk);
+        assert_eq!((pool.bytes_in_use(), pool.bytes_idle()), (0, CHUNK));
+        assert_eq!(pool.take().get(0, 1).as_ptr(), address);
+    }
+
+    #[test]
+    fn lent_memory_comes_back_when_its_user_is_done() {
+        let mut pool = ChunkPool::new();
+        let mut chunk = pool.take();
+        chunk.fill(0, b"hello");
+        let address = chunk.get(0, 1).as_ptr();
+        let (hel, lo) = (chunk.lend(3), chunk.lend(5));
+        chunk.fill(5, b"!");
+        assert_eq!(chunk.get(5, 6), b"!");
+        pool.put(chunk);
+        let other = pool.take();
+        assert_ne!(other.get(0, 1).as_ptr(), address, "still in use by the application");
+        assert_eq!((&hel[..], &lo[..]), (&b"hel"[..], &b"lo"[..]));
+        drop((hel, lo));
+        let again = pool.take();
+        assert_eq!(again.get(0, CHUNK).as_ptr(), address);
+        assert_eq!(again.get(0, CHUNK).len(), CHUNK);
+    }
+
+    #[test]
+    fn idle_memory_is_bounded() {
+        let mut pool = ChunkPool::new();
+        let chunks: Vec<_> = (0..MAX_IDLE + 10).map(|_| pool.take()).collect();
+        for chunk in chunks {
+            pool.put(chunk);
+        }
+        assert_eq!(pool.bytes_idle(), MAX_IDLE * CHUNK);
+    }
+}
