@@ -1,5 +1,6 @@
 //! QUIC as a pure state machine.
 #![forbid(unsafe_code)]
+#![warn(clippy::iter_over_hash_type)]
 
 pub mod error;
 pub mod event;

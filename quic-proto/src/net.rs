@@ -62,6 +62,17 @@ impl Ecn {
     }
 }
 
+/// How many packets with each ECN codepoint were received in a packet number space, as ACK frames report them (RFC 9000 §19.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct EcnCounts {
+    /// Packets with ECT(0).
+    pub ect0: u64,
+    /// Packets with ECT(1).
+    pub ect1: u64,
+    /// Packets with ECN-CE.
+    pub ce: u64,
+}
+
 /// A received UDP datagram. The payload is decrypted in place.
 #[derive(Debug)]
 pub struct Datagram<'a> {

@@ -1,1 +1,253 @@
-//! (being built)
+//! One connection: the engine and its family behind the interface that applications and endpoints use.
+//!
+//! The contract: call any `&mut` method as often as you like, in any order; then [`poll_transmit`](Connection::poll_transmit) until
+//! `None`, then [`poll_event`](Connection::poll_event) until `None`, then sleep until [`next_timeout`](Connection::next_timeout). Forgetting
+//! to poll delays work; it never loses or corrupts it. A `now` that goes backwards is clamped.
+//!
+//! Invariant: there is exactly one `match` on the family, in `family.rs`.
+
+mod family;
+mod new;
+mod receive;
+mod transmit;
+
+pub(crate) use crate::ietf::ServerFirst;
+pub use new::ConnectError;
+pub(crate) use new::ConnectionInit;
+
+use crate::cid::Notice;
+use crate::engine::Engine;
+use crate::engine::lifecycle::CloseFrame;
+use crate::engine::stats::ConnectionStats;
+use crate::error::{AppError, ConnectionError};
+use crate::event::Event;
+use crate::id::{Cid, Dir, ResetToken, Side, SpaceId, StreamId};
+use crate::invariants::Version;
+use crate::net::FourTuple;
+use crate::streams::{ClosedStream, RecvStream, SendStream};
+use crate::time::Instant;
+use bytes::Bytes;
+use family::Family;
+use std::net::SocketAddr;
+
+/// A QUIC connection as a state machine. See the [crate's page](crate) for the loop around it.
+pub struct Connection {
+    engine: Engine,
+    family: Family,
+    /// A close that waits for what was finished to be delivered.
+    pending_close: Option<CloseFrame>,
+    /// The reset token under which the endpoint knows the peer.
+    announced_token: Option<(SocketAddr, ResetToken)>,
+    drained_reported: bool,
+    local_cid: Cid,
+}
+
+/// A notice to the endpoint that routes packets to the connection. Opaque: hand it on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndpointEvent(pub(crate) EndpointEventKind);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EndpointEventKind {
+    AddCid(Cid),
+    RemoveCid(Cid),
+    AddResetToken { remote: SocketAddr, token: ResetToken },
+    RemoveResetToken { remote: SocketAddr, token: ResetToken },
+    Drained,
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HandshakeInfo {
+    /// The application protocol (ALPN).
+    pub protocol: Option<Vec<u8>>,
+    /// The server name that the client asked for; on a server only.
+    pub server_name: Option<String>,
+    /// The cipher suite as IANA names it.
+    pub cipher_suite: Option<&'static str>,
+    /// The peer's certificate chain in DER, leaf first.
+    pub peer_certificates: Vec<Vec<u8>>,
+}
+
+impl Connection {
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` if there is no need. Absolute; it may lie in the past.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.engine.timers.next()
+    }
+
+    /// Runs what is due at `now`. Early and repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.engine.advance(now);
+        self.family.handle_timeout(&mut self.engine, now);
+        self.engine.handle_timeout(now, self.family.tokens());
+        self.settle_close();
+    }
+
+    /// The next event for the application.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.engine.poll_event()
+    }
+
+    /// The next notice for the endpoint, if the connection is used without [`Endpoint`](crate::endpoint::Endpoint): hand it to
+    /// [`Router::handle_event`](crate::endpoint::Router::handle_event).
+    pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
+        if let Some(notice) = self.engine.local_cids.poll_notice() {
+            return Some(EndpointEvent(match notice {
+                Notice::Added(cid, _) => EndpointEventKind::AddCid(cid),
+                Notice::Retired(cid) => EndpointEventKind::RemoveCid(cid),
+            }));
+        }
+        let remote = self.engine.paths.active().tuple.remote;
+        let token = self.engine.peer_cids.reset_tokens().next().map(|token| (remote, token));
+        if token != self.announced_token {
+            let kind = match self.announced_token.take() {
+                Some((remote, token)) => EndpointEventKind::RemoveResetToken { remote, token },
+                None => {
+                    self.announced_token = token;
+                    let (remote, token) = token?;
+                    EndpointEventKind::AddResetToken { remote, token }
+                }
+            };
+            return Some(EndpointEvent(kind));
+        }
+        if self.is_drained() && !self.drained_reported {
+            self.drained_reported = true;
+            return Some(EndpointEvent(EndpointEventKind::Drained));
+        }
+        None
+    }
+
+    /// Opens a stream; `None` if the peer's limit does not permit it now ([`StreamEvent::Available`](crate::event::StreamEvent) tells
+    /// when it does), or the connection is closed.
+    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+        if self.is_closing() { None } else { self.engine.streams.open(dir) }
+    }
+
+    /// The next stream that the peer opened.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.engine.streams.accept(dir)
+    }
+
+    /// The sending part of a stream.
+    ///
+    /// # Errors
+    /// If the stream has no such part, it is over, or the connection is closed.
+    pub fn send_stream(&mut self, id: StreamId) -> Result<SendStream<'_>, ClosedStream> {
+        if self.is_closing() {
+            return Err(ClosedStream);
+        }
+        self.engine.streams.send_stream(id)
+    }
+
+    /// The receiving part of a stream. What arrived can still be read after the connection has closed.
+    ///
+    /// # Errors
+    /// If the stream has no such part, or it is over.
+    pub fn recv_stream(&mut self, id: StreamId) -> Result<RecvStream<'_>, ClosedStream> {
+        self.engine.streams.recv_stream(id)
+    }
+
+    /// Closes the connection once all streams that were finished are delivered; no stream can be opened or written any more. What was
+    /// written but not finished is given up. The peer's application sees `code` and `reason` (of which a packet's worth is sent).
+    pub fn close(&mut self, now: Instant, code: AppError, reason: &[u8]) {
+        self.engine.advance(now);
+        if self.engine.lifecycle.is_open() && self.pending_close.is_none() {
+            self.pending_close =
+                Some(CloseFrame::Application { code, reason: Bytes::copy_from_slice(reason) });
+            self.settle_close();
+        }
+    }
+
+    /// Closes the connection at once (RFC 9000 §10.2): data that was not delivered yet may be lost.
+    pub fn abort(&mut self, now: Instant, code: AppError, reason: &[u8]) {
+        self.engine.advance(now);
+        self.engine.close(CloseFrame::Application { code, reason: Bytes::copy_from_slice(reason) });
+    }
+
+    /// Whether the connection is closed or about to be; no new data can be sent.
+    pub fn is_closing(&self) -> bool {
+        !self.engine.lifecycle.is_open() || self.pending_close.is_some()
+    }
+
+    /// Why the connection ended, once it did.
+    pub fn close_reason(&self) -> Option<&ConnectionError> {
+        self.engine.lifecycle.reason()
+    }
+
+    /// Whether nothing will be sent or received any more and the connection can be dropped.
+    pub fn is_drained(&self) -> bool {
+        self.engine.lifecycle.is_drained()
+    }
+
+    /// Sends a PING, which the peer must acknowledge.
+    pub fn ping(&mut self) {
+        self.engine.ping(SpaceId::Data);
+    }
+
+    /// Starts a key update (RFC 9001 §6). Returns whether one is possible now: the handshake must be confirmed and the update before this
+    /// one acknowledged.
+    pub fn initiate_key_update(&mut self) -> bool {
+        self.family.initiate_key_update(&mut self.engine)
+    }
+
+    /// Counters since the start, and the state of the path.
+    pub fn stats(&self) -> ConnectionStats {
+        self.engine.stats()
+    }
+
+    /// The version in use.
+    pub fn version(&self) -> Version {
+        self.family.version()
+    }
+
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.engine.side
+    }
+
+    /// The active path.
+    pub fn path(&self) -> FourTuple {
+        self.engine.paths.active().tuple
+    }
+
+    /// Whether the handshake is complete.
+    pub fn is_established(&self) -> bool {
+        !self.family.session().is_handshaking()
+    }
+
+    /// What the handshake agreed on; `None` before it is complete.
+    pub fn handshake_info(&self) -> Option<HandshakeInfo> {
+        let session = self.family.session();
+        (!session.is_handshaking()).then(|| HandshakeInfo {
+            protocol: session.alpn().map(<[u8]>::to_vec),
+            server_name: session.server_name().map(str::to_owned),
+            cipher_suite: session.cipher_suite(),
+            peer_certificates: session.peer_certificates(),
+        })
+    }
+
+    /// Fills `out` with keying material that only the two ends know (RFC 5705). Returns whether it is available: not before the handshake is
+    /// complete.
+    pub fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        self.family.session().export_keying_material(out, label, context)
+    }
+
+    /// The address token that the server gave for the next connection (RFC 9000 §8.1.3), once.
+    pub fn take_address_token(&mut self) -> Option<Bytes> {
+        self.family.take_received_token()
+    }
+
+    /// The id under which packets reach this connection from the start.
+    pub(crate) fn local_cid(&self) -> Cid {
+        self.local_cid
+    }
+
+    /// Carries out a close that waited, once everything finished is delivered.
+    fn settle_close(&mut self) {
+        if self.pending_close.is_some() && self.engine.streams.all_sent_acked() {
+            if let Some(frame) = self.pending_close.take() {
+                self.engine.close(frame);
+            }
+        }
+    }
+}

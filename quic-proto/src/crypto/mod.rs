@@ -1,5 +1,15 @@
 //! The crypto that the protocol asks for, as traits; and the only place where TLS and crypto crates are named.
 
+pub mod header_protection;
+pub mod initial;
+pub mod null;
+pub mod retry_tag;
+pub mod ring;
+pub mod rustls;
+#[cfg(test)]
+mod testing;
+pub mod token;
+
 use crate::error::TransportError;
 
 /// Protects and unprotects packets at one level and in one direction.
@@ -71,7 +81,7 @@ pub trait TlsSession: Send {
     /// Takes handshake bytes that arrived, in order.
     ///
     /// # Errors
-    /// With the alert as a CRYPTO_ERROR, if the peer's message is refused.
+    /// With the alert as a `CRYPTO_ERROR`, if the peer's message is refused.
     fn read(&mut self, data: &[u8]) -> Result<(), TransportError>;
 
     /// Appends handshake bytes to send at the current level to `out`. Keys returned apply to what follows: call again until nothing is

@@ -1,1 +1,192 @@
-//! (being built)
+//! The family of the IETF's QUIC: v1 (RFC 9000, 9001), with v2 (RFC 9369) as another set of constants.
+//!
+//! It owns what a version decides: how packets look ([`wire`]), the TLS handshake and its keys, transport parameters, Retry and version
+//! negotiation. On the way in: `open` (datagram → packet → plaintext) and `dispatch` (frame → verb of the engine). On the way
+//! out: `fill` (levels, coalescing, sealing) and `assemble` (intents → frames).
+//!
+//! Invariants: keys of a level exist from `Ladder::install` to `discard_space`, and with them go the space's sent packets, acks and crypto
+//! stream; a Retry or a version negotiation packet counts only before any packet was authentic, and a Retry only once.
+//!
+//! Timers: `KeyDiscard` (old keys after a key update).
+
+mod assemble;
+pub mod crypto_stream;
+mod dispatch;
+mod fill;
+pub mod handshake;
+pub mod keys;
+mod negotiate;
+mod open;
+mod start;
+pub mod stash;
+mod transitions;
+pub mod wire;
+
+pub(crate) use start::{ClientStart, ServerFirst, ServerStart};
+
+use crate::engine::Engine;
+use crate::engine::budget::Allowance;
+use crate::engine::probes::Probe;
+use crate::engine::settle::FamilyTokens;
+use crate::error::TransportError;
+use crate::id::{Cid, Level};
+use crate::invariants::{Version, VersionSpec};
+use crate::net::Ecn;
+use crate::recovery::token::Token;
+use crate::time::Instant;
+use crate::timer::Timer;
+use bytes::Bytes;
+use handshake::Handshake;
+use keys::Ladder;
+pub(crate) use open::Opened;
+use stash::Stash;
+use wire::params::TransportParameters;
+
+/// The IETF family's state of one connection.
+pub(crate) struct Ietf {
+    version: Version,
+    spec: &'static VersionSpec,
+
+    handshake: Handshake,
+    keys: Ladder,
+    stash: Stash,
+    local_params: TransportParameters,
+    peer_params: Option<TransportParameters>,
+    /// Our source connection id in long headers.
+    local_scid: Cid,
+    /// The destination of the client's very first packet (RFC 9000 §7.3).
+    original_dcid: Cid,
+    /// The source id of the Retry packet, if there was one.
+    retry_scid: Option<Cid>,
+    /// The destination of the packet that is being taken.
+    arrived_on: Cid,
+    /// Whether that packet was opened with keys of the phase before.
+    opened_with_old_key: bool,
+    /// The peer's source id, from its first authentic packet.
+    peer_initial_scid: Option<Cid>,
+    /// What a client puts into its Initial packets: from a Retry, or from an earlier connection.
+    token: Bytes,
+    handshake_done_owed: bool,
+    new_token: Option<Bytes>,
+    new_token_owed: Option<Bytes>,
+    /// What a client got for its next connection.
+    received_token: Option<Bytes>,
+}
+
+impl Ietf {
+    /// Takes a datagram.
+    pub(crate) fn receive(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+    ) -> Opened {
+        let opened = self.open_datagram(engine, now, ecn, payload);
+        if !self.stash.is_empty() {
+            self.open_stashed(engine, now);
+        }
+        engine.timers.set(Timer::KeyDiscard, self.keys.deadline());
+        opened
+    }
+
+    /// Writes one datagram; zero if there is none.
+    pub(crate) fn transmit(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        out: &mut [u8],
+        allowance: Allowance,
+    ) -> usize {
+        self.fill(engine, now, out, allowance)
+    }
+
+    /// Writes the datagram that closes the connection.
+    pub(crate) fn transmit_close(&mut self, engine: &mut Engine, out: &mut [u8]) -> usize {
+        self.fill_close(engine, out)
+    }
+
+    /// Writes the datagram that probes a path or its MTU.
+    pub(crate) fn transmit_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
+        self.fill_probe(engine, out, probe)
+    }
+
+    /// A client's first flight; a server has nothing to say yet.
+    pub(crate) fn start(&mut self, engine: &mut Engine) {
+        if let Err(error) = self.drive(engine) {
+            self.fail(engine, error);
+        }
+    }
+
+    /// Starts to use new packet keys (RFC 9001 §6.1). Returns whether that is possible now: not before the handshake is confirmed, nor
+    /// while an update is unacknowledged.
+    pub(crate) fn initiate_key_update(&mut self, engine: &mut Engine) -> bool {
+        engine.confirmed && self.keys.initiate_update().is_ok()
+    }
+
+    /// Gives the ladder the next packet keys when it wants them.
+    fn provide_next_keys(&mut self) {
+        if self.keys.wants_next() {
+            if let Some(next) = self.handshake.session_mut().next_packet_keys() {
+                self.keys.provide_next(next);
+            }
+        }
+    }
+
+    /// Runs the family's timers.
+    pub(crate) fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
+        if engine.timers.expired(Timer::KeyDiscard, now) {
+            self.keys.on_timeout(now);
+            self.provide_next_keys();
+        }
+    }
+
+    /// Ends the connection with a transport error.
+    fn fail(&mut self, engine: &mut Engine, error: TransportError) {
+        tracing::debug!(%error, "violation");
+        engine.close(crate::engine::lifecycle::CloseFrame::Transport(error));
+    }
+
+    /// Whether the Data space has anything beside handshake bytes.
+    fn data_owed(&self, engine: &mut Engine, level: Level) -> bool {
+        level == Level::OneRtt
+            && (self.handshake_done_owed
+                || self.new_token_owed.is_some()
+                || engine.peek_intent().is_some()
+                || (self.handshake.is_complete() && engine.streams.can_send()))
+    }
+
+    /// The version in use.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The handshake, for what it can tell.
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// The address token that the server gave for the next connection, once.
+    pub(crate) fn take_received_token(&mut self) -> Option<Bytes> {
+        self.received_token.take()
+    }
+}
+
+impl FamilyTokens for Ietf {
+    fn on_acked(&mut self, token: Token) {
+        if let Token::Crypto { space, offset, len } = token {
+            self.handshake.stream(space).on_acked(offset, len);
+        } else if token == Token::NewToken {
+            self.new_token = None;
+        }
+    }
+
+    fn on_lost(&mut self, token: Token) {
+        match token {
+            Token::Crypto { space, offset, len } => self.handshake.stream(space).on_lost(offset, len),
+            Token::HandshakeDone => self.handshake_done_owed = true,
+            Token::NewToken => self.new_token_owed = self.new_token.clone(),
+            _ => {}
+        }
+    }
+}

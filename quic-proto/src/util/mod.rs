@@ -4,6 +4,10 @@
 
 mod chunk_pool;
 mod range_set;
+mod ring_map;
+mod slab;
 
 pub use chunk_pool::{CHUNK, Chunk, ChunkPool};
-pub use range_set::{GapsRev, RangeSet};
+pub use range_set::RangeSet;
+pub use ring_map::RingMap;
+pub use slab::Slab;

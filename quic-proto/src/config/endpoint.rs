@@ -1,0 +1,118 @@
+//! How an endpoint names its connections and answers datagrams that belong to none.
+//!
+//! Owns [`EndpointConfig`]. Invariant: all connection ids of one endpoint have one length, as packets with short headers do not say
+//! how long theirs is (RFC 9000 §17.3.1). Timers: none.
+
+use super::{ConfigError, check_versions, in_range};
+use crate::cid::{CidGenerator, RandomCids};
+use crate::crypto::token::ResetKey;
+use crate::id::MAX_CID_LEN;
+use crate::invariants::Version;
+use smallvec::{SmallVec, smallvec};
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes the generator of connection ids for one connection. All that it makes must give ids of the same length.
+pub type CidFactory = Arc<dyn Fn() -> Box<dyn CidGenerator> + Send + Sync>;
+
+/// The length of the ids that `RandomCids` makes by default, in bytes: a guess hits one of a million connections once in 2^44 tries.
+const DEFAULT_CID_LEN: usize = 8;
+
+/// How an endpoint behaves towards everybody.
+#[derive(Clone)]
+pub struct EndpointConfig {
+    pub(crate) cid_factory: CidFactory,
+    pub(crate) cid_len: usize,
+    pub(crate) reset_key: ResetKey,
+    pub(crate) max_udp_payload_size: u64,
+    pub(crate) versions: SmallVec<[Version; 2]>,
+    pub(crate) grease_version_negotiation: bool,
+    pub(crate) resets_per_second: u32,
+}
+
+impl EndpointConfig {
+    /// An endpoint with random connection ids of 8 bytes and defaults for the rest. From `reset_secret` stateless reset tokens are
+    /// derived: an endpoint that restarts with the same secret can tell old peers that it lost their connections (RFC 9000 §10.3.2).
+    pub fn new(reset_secret: &[u8; 32]) -> Self {
+        Self {
+            cid_factory: Arc::new(|| Box::new(RandomCids::default())),
+            cid_len: DEFAULT_CID_LEN,
+            reset_key: ResetKey::new(reset_secret),
+            max_udp_payload_size: 65527,
+            versions: smallvec![Version::V1],
+            grease_version_negotiation: true,
+            resets_per_second: 100,
+        }
+    }
+
+    /// Random connection ids of `len` bytes, 0 to 20. With 0 the endpoint tells its connections apart by the peer's address: enough
+    /// for a client, not for a server whose clients move.
+    #[must_use]
+    pub fn random_cids(self, len: usize) -> Self {
+        // Too long a length is kept for `build()` to refuse, which comes before the factory is used.
+        let ids = RandomCids::new(len).unwrap_or_default();
+        self.cids(Arc::new(move || Box::new(ids)), len)
+    }
+
+    /// Connection ids of `len` bytes by the application's own generators.
+    #[must_use]
+    pub fn cids(mut self, factory: CidFactory, len: usize) -> Self {
+        (self.cid_factory, self.cid_len) = (factory, len);
+        self
+    }
+
+    /// The largest UDP payload that this endpoint can receive, in bytes, 1200 to 65527 (RFC 9000 §18.2). Default: 65527.
+    #[must_use]
+    pub fn max_udp_payload_size(mut self, bytes: u64) -> Self {
+        self.max_udp_payload_size = bytes;
+        self
+    }
+
+    /// The versions that a server accepts, the preferred one first. Default: version 1 (RFC 9000).
+    #[must_use]
+    pub fn versions(mut self, versions: &[Version]) -> Self {
+        self.versions = SmallVec::from_slice(versions);
+        self
+    }
+
+    /// Whether Version Negotiation packets name a reserved version too, so that clients keep ignoring what they do not know (RFC 9000
+    /// §6.3). Default: yes.
+    #[must_use]
+    pub fn grease_version_negotiation(mut self, on: bool) -> Self {
+        self.grease_version_negotiation = on;
+        self
+    }
+
+    /// How many stateless resets are sent in a second at most, 0 for none at all. RFC 9000 §10.3.3 asks for a limit, lest two
+    /// endpoints reset each other for ever. Default: 100.
+    #[must_use]
+    pub fn resets_per_second(mut self, count: u32) -> Self {
+        self.resets_per_second = count;
+        self
+    }
+
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// If a value is outside the range that its setter names.
+    pub fn build(self) -> Result<Self, ConfigError> {
+        in_range("the length of connection ids", self.cid_len as u64, 0, MAX_CID_LEN as u64)?;
+        let len = (self.cid_factory)().len() as u64;
+        in_range("the length of generated connection ids", len, self.cid_len as u64, self.cid_len as u64)?;
+        in_range("max_udp_payload_size in bytes", self.max_udp_payload_size, 1200, 65527)?;
+        check_versions(&self.versions)?;
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointConfig")
+            .field("cid_len", &self.cid_len)
+            .field("max_udp_payload_size", &self.max_udp_payload_size)
+            .field("versions", &self.versions)
+            .field("grease_version_negotiation", &self.grease_version_negotiation)
+            .field("resets_per_second", &self.resets_per_second)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! What an endpoint does with clients.
+//!
+//! Owns [`ServerConfig`]: TLS, the key and lifetimes of address tokens, and the bounds on what clients may cost before and after they
+//! are accepted. Timers: none.
+
+use super::{ConfigError, TransportConfig, in_range};
+use crate::crypto::TlsServerConfig;
+use crate::crypto::token::{TokenKey, TokenLifetimes};
+use crate::time::Duration;
+use std::fmt;
+use std::sync::Arc;
+
+/// How a server treats its clients.
+pub struct ServerConfig {
+    pub(crate) tls: Arc<dyn TlsServerConfig>,
+    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) token_key: TokenKey,
+    pub(crate) retry_token_lifetime: Duration,
+    pub(crate) address_token_lifetime: Duration,
+    pub(crate) address_tokens: u32,
+    pub(crate) max_incoming: usize,
+    pub(crate) max_incoming_bytes: usize,
+    pub(crate) max_connections: usize,
+}
+
+impl ServerConfig {
+    /// A server with this TLS configuration and defaults for the rest. `token_secret` seals address validation tokens (RFC 9000 §8.1):
+    /// servers that share it accept each other's tokens; whoever knows it can forge them.
+    pub fn new(tls: Arc<dyn TlsServerConfig>, token_secret: &[u8; 32]) -> Self {
+        Self {
+            tls,
+            transport: Arc::new(TransportConfig::default()),
+            token_key: TokenKey::new(token_secret),
+            retry_token_lifetime: Duration::from_secs(15),
+            address_token_lifetime: Duration::from_secs(14 * 24 * 3600),
+            address_tokens: 2,
+            max_incoming: 1 << 14,
+            max_incoming_bytes: 32 << 20,
+            max_connections: 1 << 20,
+        }
+    }
+
+    /// How long tokens of either kind are good for.
+    pub(crate) fn token_lifetimes(&self) -> TokenLifetimes {
+        TokenLifetimes { retry: self.retry_token_lifetime, address: self.address_token_lifetime }
+    }
+
+    /// Limits and timing of the connections.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<TransportConfig>) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// How long the token in a Retry packet is good for. RFC 9000 §8.1.3 asks for a short time, as the client answers at once. 1 second
+    /// to 1 hour. Default: 15 seconds.
+    #[must_use]
+    pub fn retry_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.retry_token_lifetime = lifetime;
+        self
+    }
+
+    /// How long a token given for a later connection is good for. 1 second to 1 year. Default: 14 days.
+    #[must_use]
+    pub fn address_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.address_token_lifetime = lifetime;
+        self
+    }
+
+    /// How many tokens for later connections each client is given (RFC 9000 §8.1.3), 0 to 16. Default: 2.
+    #[must_use]
+    pub fn address_tokens(mut self, count: u32) -> Self {
+        self.address_tokens = count;
+        self
+    }
+
+    /// How many clients may wait for the decision to accept them, and how many bytes of their datagrams may wait with them; clients
+    /// beyond either limit are dropped unanswered and try again. At least 1, and 1200 bytes. Default: 16384 clients, 32 MiB.
+    #[must_use]
+    pub fn max_incoming(mut self, clients: usize, bytes: usize) -> Self {
+        (self.max_incoming, self.max_incoming_bytes) = (clients, bytes);
+        self
+    }
+
+    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). Default:
+    /// 2^20.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count;
+        self
+    }
+
+    /// Checks all values and makes them ready to share.
+    ///
+    /// # Errors
+    /// If a value is outside the range that its setter names.
+    pub fn build(self) -> Result<Arc<Self>, ConfigError> {
+        self.transport.validate()?;
+        in_range("retry_token_lifetime in seconds", self.retry_token_lifetime.as_secs(), 1, 3600)?;
+        let year = 365 * 24 * 3600;
+        in_range("address_token_lifetime in seconds", self.address_token_lifetime.as_secs(), 1, year)?;
+        in_range("address_tokens", self.address_tokens.into(), 0, 16)?;
+        in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
+        in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
+        in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;
+        Ok(Arc::new(self))
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("transport", &self.transport)
+            .field("retry_token_lifetime", &self.retry_token_lifetime)
+            .field("address_token_lifetime", &self.address_token_lifetime)
+            .field("address_tokens", &self.address_tokens)
+            .field("max_incoming", &self.max_incoming)
+            .field("max_incoming_bytes", &self.max_incoming_bytes)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,407 @@
+//! CUBIC, RFC 9438, on top of the recovery period and the limits of RFC 9002 §7.
+//!
+//! Owns the window, the shape of the current cubic curve (the *epoch*: one stage of congestion avoidance) and what is needed to
+//! undo the last reduction. All windows are in bytes, as §4.1 allows; where a formula counts segments, the MTU is factored in.
+//!
+//! Invariants: time that the application did not use is not part of an epoch (§4.2); an undone reduction leaves no trace (§4.9.2);
+//! CE marks are never undone, since a mark cannot be late.
+
+use super::{AckSample, CongestionEvent, Controller, RecoveryPeriod, initial_window, minimum_window};
+use crate::time::{Duration, Instant};
+
+pub(super) const NAME: &str = "cubic";
+
+/// The constant C of §4.1: segments per second cubed.
+const C: f64 = 0.4;
+/// The decrease factor of §4.6.
+const BETA: f64 = 0.7;
+/// The increase factor that makes the Reno-friendly region as fast as Reno (§4.3).
+const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+
+/// CUBIC with the state of one path.
+#[derive(Clone, Debug)]
+pub struct Cubic {
+    mtu: u16,
+    curve: Curve,
+    /// Since when the window has been held back by the application, if it is.
+    idle_since: Option<Instant>,
+    last_ack: Instant,
+    undo: Option<Curve>,
+}
+
+/// What §4.9.2 saves and restores: the window and its curve.
+#[derive(Clone, Copy, Debug)]
+struct Curve {
+    window: f64,
+    ssthresh: f64,
+    /// The window before the last reduction.
+    prior: f64,
+    /// The window at which the curve is flat; zero as long as it is not known.
+    w_max: f64,
+    epoch: Option<Epoch>,
+    recovery: RecoveryPeriod,
+}
+
+/// A stage of congestion avoidance.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    /// When it began, moved on by all time that does not count.
+    start: Instant,
+    /// Seconds until the window is at `w_max` again.
+    k: f64,
+    /// What Reno's window would be now (§4.3).
+    w_est: f64,
+}
+
+impl Cubic {
+    /// The initial state on a path with datagrams of `mtu` bytes.
+    pub fn new(mtu: u16) -> Self {
+        Self {
+            mtu,
+            curve: Curve {
+                window: initial_window(mtu) as f64,
+                ssthresh: f64::INFINITY,
+                prior: 0.0,
+                w_max: 0.0,
+                epoch: None,
+                recovery: RecoveryPeriod::default(),
+            },
+            idle_since: None,
+            last_ack: Instant::EPOCH,
+            undo: None,
+        }
+    }
+
+    /// Congestion avoidance, §4.2 to §4.5.
+    fn avoid_congestion(&mut self, sample: &AckSample) {
+        let segment = f64::from(self.mtu);
+        let acked = sample.bytes as f64;
+        let curve = &mut self.curve;
+        let mut epoch = curve.epoch.unwrap_or_else(|| curve.begin_epoch(sample.now, segment));
+        if let Some(since) = self.idle_since.take() {
+            // §4.2: "The elapsed time t … MUST NOT include periods during which cwnd has not been updated due to
+            // application-limited behavior".
+            epoch.start += sample.now.saturating_duration_since(since.max(epoch.start));
+        }
+        // §4.3: "Once W_est has grown to reach the cwnd at the time of most recently setting ssthresh … the sender SHOULD set
+        // alpha to 1".
+        let alpha = if epoch.w_est >= curve.prior { 1.0 } else { ALPHA };
+        epoch.w_est += alpha * segment * acked / curve.window;
+        curve.epoch = Some(epoch);
+
+        let elapsed = sample.now.saturating_duration_since(epoch.start);
+        if curve.at(&epoch, elapsed, segment) < epoch.w_est {
+            curve.window = curve.window.max(epoch.w_est);
+        } else {
+            let target = curve
+                .at(&epoch, elapsed.saturating_add(sample.rtt.smoothed), segment)
+                .clamp(curve.window, 1.5 * curve.window);
+            // An ACK frame never stands for more than a window of growth, even if it acknowledges more bytes than that.
+            curve.window += (target - curve.window) * (acked / curve.window).min(1.0);
+        }
+    }
+}
+
+impl Curve {
+    /// The first acknowledgement in congestion avoidance begins an epoch (§4.2).
+    fn begin_epoch(&mut self, now: Instant, segment: f64) -> Epoch {
+        // §4.8 and §4.10: after a timeout, or if slow start ended without a loss, K is 0 and W_max the current window.
+        self.w_max = self.w_max.max(self.window);
+        let k = ((self.w_max - self.window) / segment / C).cbrt();
+        Epoch { start: now, k, w_est: self.window }
+    }
+
+    /// `W_cubic(t)` of §4.2, in bytes.
+    fn at(&self, epoch: &Epoch, elapsed: Duration, segment: f64) -> f64 {
+        C * (elapsed.as_secs_f64() - epoch.k).powi(3) * segment + self.w_max
+    }
+
+    /// The reduction of §4.6, with fast convergence (§4.7).
+    fn reduce(&mut self, now: Instant, minimum: f64) {
+        self.recovery.since = Some(now);
+        self.w_max =
+            if self.window < self.w_max { self.window * f64::midpoint(1.0, BETA) } else { self.window };
+        self.prior = self.window;
+        // §4.6 allows the window in place of the flight size, since the window does not grow while it is not used.
+        self.window = (self.window * BETA).max(minimum);
+        self.ssthresh = self.window;
+        self.epoch = None;
+    }
+}
+
+impl Controller for Cubic {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
+        // Nothing was in flight: the time since the last acknowledgement was idle, though no acknowledgement said so.
+        if in_flight <= bytes && self.curve.epoch.is_some() {
+            self.idle_since.get_or_insert(self.last_ack);
+        }
+    }
+
+    fn on_ack(&mut self, sample: &AckSample) {
+        self.last_ack = sample.now;
+        // RFC 9002 §7.3.2: in a recovery period the window does not change.
+        if self.curve.recovery.covers(sample.sent) {
+            return;
+        }
+        // RFC 9438 §5.8: "CUBIC does not increase its congestion window if a flow is application-limited."
+        if sample.app_limited {
+            if self.curve.epoch.is_some() {
+                self.idle_since.get_or_insert(sample.now);
+            }
+        } else if self.in_slow_start() {
+            self.curve.window += sample.bytes as f64;
+        } else {
+            self.avoid_congestion(sample);
+        }
+    }
+
+    fn on_congestion(&mut self, event: &CongestionEvent) {
+        let minimum = minimum_window(self.mtu) as f64;
+        if !self.curve.recovery.covers(event.sent) {
+            self.undo = Some(self.curve);
+            self.curve.reduce(event.now, minimum);
+            self.idle_since = None;
+        }
+        if event.ecn {
+            self.undo = None;
+        }
+        if event.persistent {
+            // RFC 9002 §7.6.2: "the sender's congestion window MUST be reduced to the minimum congestion window". The stage after
+            // the slow start that follows has K = 0 (RFC 9438 §4.8), which forgetting W_max brings about.
+            self.curve.window = minimum;
+            self.curve.w_max = 0.0;
+            self.curve.epoch = None;
+            self.curve.recovery.since = None;
+        }
+    }
+
+    /// §4.9.2: everything is as it was before the reduction, unless the window has outgrown that already.
+    fn on_spurious_congestion(&mut self) {
+        if let Some(undo) = self.undo.take()
+            && self.curve.window < self.curve.prior
+        {
+            self.curve = undo;
+            // The detour through recovery does not count as time on the curve.
+            if self.curve.epoch.is_some() {
+                self.idle_since.get_or_insert(self.last_ack);
+            }
+        }
+    }
+
+    fn window(&self) -> u64 {
+        self.curve.window as u64
+    }
+
+    fn ssthresh(&self) -> u64 {
+        // Infinity saturates to `u64::MAX`.
+        self.curve.ssthresh as u64
+    }
+
+    fn on_mtu(&mut self, mtu: u16) {
+        // RFC 9002 §7.2: "If the maximum datagram size changes during the connection, the initial congestion window SHOULD be
+        // recalculated with the new size."
+        if self.window() == initial_window(self.mtu) && self.curve.ssthresh == f64::INFINITY {
+            self.curve.window = initial_window(mtu) as f64;
+        }
+        self.mtu = mtu;
+        self.curve.window = self.curve.window.max(minimum_window(mtu) as f64);
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fresh(&self, mtu: u16) -> Box<dyn Controller> {
+        Box::new(Self::new(mtu))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::congestion::RttSample;
+    use proptest::prelude::*;
+
+    const MTU: u16 = 1000;
+
+    fn ack(sent: u64, now: u64, bytes: u64) -> AckSample {
+        let rtt = Duration::from_millis(100);
+        AckSample {
+            now: Instant::from_millis(now),
+            bytes,
+            sent: Instant::from_millis(sent),
+            in_flight: 0,
+            app_limited: false,
+            rtt: RttSample { latest: rtt, min: rtt, smoothed: rtt },
+        }
+    }
+
+    fn loss(sent: u64, now: u64) -> CongestionEvent {
+        CongestionEvent {
+            now: Instant::from_millis(now),
+            sent: Instant::from_millis(sent),
+            lost_bytes: u64::from(MTU),
+            persistent: false,
+            ecn: false,
+            in_flight: 0,
+        }
+    }
+
+    /// A controller whose window is `packets` datagrams, still in slow start.
+    fn with_window(packets: u64) -> Cubic {
+        let mut cubic = Cubic::new(MTU);
+        cubic.on_ack(&ack(0, 1, (packets - 10) * u64::from(MTU)));
+        assert_eq!(cubic.window(), packets * u64::from(MTU));
+        cubic
+    }
+
+    /// Acknowledges full windows, once each 10 ms a tenth of it, from `from` to `to` ms.
+    fn run(cubic: &mut Cubic, from: u64, to: u64) {
+        for now in (from..to).step_by(10) {
+            let tenth = cubic.window() / 10;
+            cubic.on_ack(&ack(now, now, tenth));
+        }
+    }
+
+    #[test]
+    fn the_decrease_is_to_seven_tenths_once_a_round_trip() {
+        let mut cubic = with_window(100);
+        cubic.on_congestion(&loss(10, 100));
+        assert_eq!((cubic.window(), cubic.ssthresh()), (70_000, 70_000));
+        cubic.on_congestion(&loss(99, 150));
+        assert_eq!(cubic.window(), 70_000);
+        cubic.on_congestion(&loss(120, 200));
+        assert_eq!(cubic.window(), 49_000);
+    }
+
+    #[test]
+    fn the_window_comes_back_to_w_max_after_k_seconds() {
+        // A window of 1000 datagrams is far from the Reno-friendly region. K = cbrt(300 / 0.4) = 9.086 s.
+        let mut cubic = with_window(1000);
+        cubic.on_congestion(&loss(10, 100));
+        run(&mut cubic, 110, 110 + 9_086);
+        let window = cubic.window() as f64;
+        assert!((0.985e6..1.005e6).contains(&window), "{window}");
+        // Concave before: half of the time gives 7/8 of the way.
+        let mut half = with_window(1000);
+        half.on_congestion(&loss(10, 100));
+        run(&mut half, 110, 110 + 4_543);
+        let window = half.window() as f64;
+        assert!((0.945e6..0.97e6).contains(&window), "{window}");
+        // Convex after: twice the time goes as far above as it began below.
+        run(&mut cubic, 110 + 9_086, 110 + 2 * 9_086);
+        let window = cubic.window() as f64;
+        assert!((1.27e6..1.33e6).contains(&window), "{window}");
+    }
+
+    #[test]
+    fn small_windows_grow_like_reno() {
+        // 10 datagrams to 7, then alpha = 0.529 datagrams each round trip of 100 ms: far above the cubic curve, K = 1.96 s.
+        let mut cubic = with_window(20);
+        cubic.on_congestion(&loss(10, 100));
+        assert_eq!(cubic.window(), 14_000);
+        run(&mut cubic, 110, 1110);
+        let window = cubic.window() as f64;
+        assert!((18_500.0..19_600.0).contains(&window), "{window}");
+        // Beyond the prior window it grows by a whole datagram each round trip.
+        run(&mut cubic, 1110, 1410);
+        let before = cubic.window();
+        run(&mut cubic, 1410, 1910);
+        let growth = (cubic.window() - before) as f64 / 5.0;
+        assert!((900.0..1100.0).contains(&growth), "{growth}");
+    }
+
+    #[test]
+    fn fast_convergence_gives_room() {
+        let mut cubic = with_window(100);
+        cubic.on_congestion(&loss(10, 100));
+        assert!((cubic.curve.w_max - 100_000.0).abs() < 1.0);
+        cubic.on_congestion(&loss(110, 200));
+        assert!((cubic.curve.w_max - 70_000.0 * 0.85).abs() < 1.0);
+    }
+
+    #[test]
+    fn time_without_data_does_not_count() {
+        let grown = |pause: u64, app_limited: bool| {
+            let mut cubic = with_window(1000);
+            cubic.on_congestion(&loss(10, 100));
+            run(&mut cubic, 110, 1110);
+            if app_limited {
+                cubic.on_ack(&AckSample { app_limited: true, ..ack(1110, 1110, 1000) });
+            }
+            cubic.on_sent(Instant::from_millis(1110 + pause), 1000, 1000);
+            run(&mut cubic, 1110 + pause, 2110 + pause);
+            cubic.window()
+        };
+        let expected = grown(0, false);
+        for (pause, app_limited) in [(60_000, false), (60_000, true)] {
+            assert!(grown(pause, app_limited).abs_diff(expected) < expected / 200);
+        }
+    }
+
+    #[test]
+    fn a_spurious_loss_is_undone() {
+        let mut cubic = with_window(100);
+        cubic.on_congestion(&loss(10, 100));
+        cubic.on_spurious_congestion();
+        assert_eq!((cubic.window(), cubic.ssthresh()), (100_000, u64::MAX));
+        // What is undone can happen again, and only once is it undone.
+        cubic.on_congestion(&loss(50, 200));
+        assert_eq!(cubic.window(), 70_000);
+        cubic.on_congestion(&loss(201, 300));
+        cubic.on_spurious_congestion();
+        assert_eq!(cubic.window(), 70_000);
+        cubic.on_spurious_congestion();
+        assert_eq!(cubic.window(), 70_000);
+    }
+
+    #[test]
+    fn a_mark_is_not_undone() {
+        let mut cubic = with_window(100);
+        cubic.on_congestion(&CongestionEvent { ecn: true, lost_bytes: 0, ..loss(10, 100) });
+        cubic.on_spurious_congestion();
+        assert_eq!(cubic.window(), 70_000);
+    }
+
+    #[test]
+    fn persistent_congestion_restarts_with_k_zero() {
+        let mut cubic = with_window(100);
+        cubic.on_congestion(&CongestionEvent { persistent: true, ..loss(10, 100) });
+        assert_eq!((cubic.window(), cubic.ssthresh()), (2000, 70_000));
+        cubic.on_ack(&ack(110, 200, 68_000));
+        assert_eq!(cubic.window(), 70_000);
+        cubic.on_ack(&ack(210, 300, 1000));
+        assert!(cubic.curve.epoch.is_some_and(|epoch| epoch.k == 0.0));
+    }
+
+    proptest! {
+        /// Whatever happens: the window is a finite number, at least two datagrams, grows by no more than what was acknowledged
+        /// and never in recovery.
+        #[test]
+        fn bounded(steps in proptest::collection::vec((0u8..7, 0u64..5000, 0u64..200_000), 1..200)) {
+            let mut cubic = Cubic::new(MTU);
+            let mut now = 0;
+            for (kind, step, bytes) in steps {
+                now += step;
+                let before = cubic.window();
+                match kind {
+                    0..=2 => {
+                        let sample = AckSample { app_limited: kind == 2, ..ack(now.saturating_sub(100), now, bytes) };
+                        let covered = cubic.curve.recovery.covers(sample.sent);
+                        cubic.on_ack(&sample);
+                        prop_assert!(cubic.window() >= before);
+                        prop_assert!(cubic.window() <= before + bytes + 1);
+                        prop_assert!(kind != 2 && !covered || cubic.window() == before);
+                    }
+                    3 | 4 => {
+                        cubic.on_congestion(&CongestionEvent { persistent: kind == 4, ..loss(now.saturating_sub(100), now) });
+                        prop_assert!(cubic.window() <= before);
+                    }
+                    5 => cubic.on_sent(Instant::from_millis(now), bytes, bytes),
+                    _ => cubic.on_spurious_congestion(),
+                }
+                prop_assert!(cubic.curve.window.is_finite() && cubic.window() >= 2000);
+            }
+        }
+    }
+}

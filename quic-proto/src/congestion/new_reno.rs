@@ -1,0 +1,213 @@
+//! The controller of RFC 9002 §7 and appendix B, similar to TCP `NewReno`.
+//!
+//! Owns window, threshold and the recovery period. It does not undo reductions: RFC 9002 describes no response to spurious loss.
+
+use super::{AckSample, CongestionEvent, Controller, RecoveryPeriod, initial_window, minimum_window};
+use crate::time::Instant;
+
+pub(super) const NAME: &str = "newreno";
+
+/// `NewReno` with the state of one path.
+#[derive(Clone, Debug)]
+pub struct NewReno {
+    mtu: u16,
+    window: u64,
+    ssthresh: u64,
+    /// Bytes acknowledged in congestion avoidance that have not made the window grow yet.
+    acked: u64,
+    recovery: RecoveryPeriod,
+}
+
+impl NewReno {
+    /// The initial state on a path with datagrams of `mtu` bytes.
+    pub fn new(mtu: u16) -> Self {
+        Self {
+            mtu,
+            window: initial_window(mtu),
+            ssthresh: u64::MAX,
+            acked: 0,
+            recovery: RecoveryPeriod::default(),
+        }
+    }
+}
+
+impl Controller for NewReno {
+    fn on_sent(&mut self, _now: Instant, _bytes: u64, _in_flight: u64) {}
+
+    fn on_ack(&mut self, sample: &AckSample) {
+        // RFC 9002 §7.3.2: in a recovery period the window does not change. §7.8: "When bytes in flight is smaller than the
+        // congestion window and sending is not pacing limited, the congestion window … SHOULD NOT be increased".
+        if sample.app_limited || self.recovery.covers(sample.sent) {
+            return;
+        }
+        if self.in_slow_start() {
+            self.window = self.window.saturating_add(sample.bytes);
+            return;
+        }
+        // RFC 9002 §7.3.3: "MUST limit the increase to the congestion window to at most one maximum datagram size for each
+        // congestion window that is acknowledged". Counting bytes to a whole window keeps to that without fractions.
+        self.acked = self.acked.saturating_add(sample.bytes);
+        if self.acked >= self.window {
+            self.acked -= self.window;
+            self.window = self.window.saturating_add(u64::from(self.mtu));
+        }
+        // One ACK frame of more than two windows cannot come from a window-limited sender; what is left must not pile up.
+        self.acked = self.acked.min(self.window);
+    }
+
+    fn on_congestion(&mut self, event: &CongestionEvent) {
+        let minimum = minimum_window(self.mtu);
+        if !self.recovery.covers(event.sent) {
+            self.recovery.since = Some(event.now);
+            // RFC 9002 §7.3.2: "MUST set the slow start threshold to half the value of the congestion window".
+            self.window = (self.window / 2).max(minimum);
+            self.ssthresh = self.window;
+            self.acked = 0;
+        }
+        if event.persistent {
+            // RFC 9002 §7.6.2: "the sender's congestion window MUST be reduced to the minimum congestion window".
+            self.window = minimum;
+            self.acked = 0;
+            self.recovery.since = None;
+        }
+    }
+
+    fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn ssthresh(&self) -> u64 {
+        self.ssthresh
+    }
+
+    fn on_mtu(&mut self, mtu: u16) {
+        // RFC 9002 §7.2: "If the maximum datagram size changes during the connection, the initial congestion window SHOULD be
+        // recalculated with the new size."
+        if self.window == initial_window(self.mtu) && self.ssthresh == u64::MAX {
+            self.window = initial_window(mtu);
+        }
+        self.mtu = mtu;
+        self.window = self.window.max(minimum_window(mtu));
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fresh(&self, mtu: u16) -> Box<dyn Controller> {
+        Box::new(Self::new(mtu))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::congestion::RttSample;
+    use proptest::prelude::*;
+
+    const MTU: u16 = 1200;
+
+    fn ack(sent: u64, now: u64, bytes: u64) -> AckSample {
+        AckSample {
+            now: Instant::from_millis(now),
+            bytes,
+            sent: Instant::from_millis(sent),
+            in_flight: 0,
+            app_limited: false,
+            rtt: RttSample::default(),
+        }
+    }
+
+    fn loss(sent: u64, now: u64, persistent: bool) -> CongestionEvent {
+        CongestionEvent {
+            now: Instant::from_millis(now),
+            sent: Instant::from_millis(sent),
+            lost_bytes: 1200,
+            persistent,
+            ecn: false,
+            in_flight: 0,
+        }
+    }
+
+    #[test]
+    fn slow_start_grows_by_what_is_acknowledged() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_ack(&ack(0, 50, 12_000));
+        assert_eq!(reno.window(), 24_000);
+        reno.on_ack(&AckSample { app_limited: true, ..ack(50, 100, 24_000) });
+        assert_eq!(reno.window(), 24_000, "an unused window does not grow");
+        assert!(reno.in_slow_start());
+    }
+
+    #[test]
+    fn one_reduction_for_each_recovery_period() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_congestion(&loss(10, 100, false));
+        assert_eq!((reno.window(), reno.ssthresh()), (6000, 6000));
+        reno.on_congestion(&loss(100, 150, false));
+        assert_eq!(reno.window(), 6000, "sent before the recovery period began");
+        reno.on_ack(&ack(90, 150, 6000));
+        assert_eq!(reno.window(), 6000, "no growth in recovery");
+        reno.on_congestion(&loss(101, 200, false));
+        assert_eq!(reno.window(), 3000);
+        reno.on_congestion(&loss(201, 300, false));
+        assert_eq!(reno.window(), 2400, "never below two datagrams");
+    }
+
+    #[test]
+    fn congestion_avoidance_adds_a_datagram_for_each_window() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_congestion(&loss(10, 100, false));
+        for _ in 0..4 {
+            reno.on_ack(&ack(101, 200, 1200));
+        }
+        assert_eq!(reno.window(), 6000);
+        reno.on_ack(&ack(101, 200, 1200));
+        assert_eq!(reno.window(), 7200);
+        assert!(!reno.in_slow_start());
+    }
+
+    #[test]
+    fn persistent_congestion_starts_over_slowly() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_congestion(&loss(10, 100, true));
+        assert_eq!((reno.window(), reno.ssthresh()), (2400, 6000));
+        assert!(reno.in_slow_start());
+        reno.on_ack(&ack(90, 150, 1200));
+        assert_eq!(reno.window(), 3600);
+    }
+
+    #[test]
+    fn the_initial_window_follows_the_mtu() {
+        let mut reno = NewReno::new(1200);
+        reno.on_mtu(1452);
+        assert_eq!(reno.window(), 14_520);
+        reno.on_congestion(&loss(1, 2, true));
+        reno.on_mtu(9000);
+        assert_eq!(reno.window(), 18_000);
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: the window stays within its bounds and grows only by what was acknowledged.
+        #[test]
+        fn bounded(steps in proptest::collection::vec((0u8..4, 0u64..1000, 0u64..100_000), 1..200)) {
+            let mut reno = NewReno::new(MTU);
+            let mut now = 0;
+            for (kind, step, bytes) in steps {
+                now += step;
+                let before = reno.window();
+                match kind {
+                    0 | 1 => {
+                        reno.on_ack(&ack(now.saturating_sub(100), now, bytes));
+                        prop_assert!(reno.window() >= before && reno.window() <= before + bytes.max(1200));
+                    }
+                    _ => {
+                        reno.on_congestion(&loss(now.saturating_sub(100), now, kind == 3));
+                        prop_assert!(reno.window() <= before);
+                    }
+                }
+                prop_assert!(reno.window() >= 2400);
+            }
+        }
+    }
+}

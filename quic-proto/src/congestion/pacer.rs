@@ -1,0 +1,174 @@
+//! The pacer: spreads a window over its round trip (RFC 9002 §7.7), in bursts that are worth a system call.
+//!
+//! A token bucket of bytes. Owns the bucket; the rate comes from outside with each question, the congestion window is checked by others.
+//!
+//! Invariants: never more than [`Pacer::burst`] bytes are given out at once; over any time `t` no more than `burst + rate * t`.
+//! Packets that are not asked for here (acknowledgements, probes) may overdraw the bucket, by one burst at most.
+//!
+//! Timers: [`Pacer::next_release`] is the deadline of the pacing timer.
+
+use crate::time::{Duration, Instant};
+
+/// The smallest burst, in datagrams: the initial window of RFC 9002 §7.2 ("Senders SHOULD limit bursts to the initial congestion
+/// window", §7.7).
+const MIN_BURST: u64 = 10;
+/// The largest burst, in datagrams: what one system call with segmentation offload can send.
+const MAX_BURST: u64 = 64;
+/// How much time at the current rate a burst stands for.
+const BURST_TIME: Duration = Duration::from_millis(2);
+/// How long to save up before sending goes on: a timer for every packet costs more than a burst of a millisecond harms.
+const RELEASE_TIME: Duration = Duration::from_millis(1);
+
+/// A token bucket, in bytes.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    mtu: u64,
+    /// Bytes per second, as last told.
+    rate: u64,
+    /// Bytes that may leave now; negative if more was sent than allowed.
+    tokens: f64,
+    refilled: Option<Instant>,
+}
+
+impl Pacer {
+    /// A full bucket for datagrams of `mtu` bytes: the initial window may leave at once.
+    pub fn new(mtu: u16) -> Self {
+        let mtu = u64::from(mtu.max(1));
+        Self { mtu, rate: 1, tokens: (MIN_BURST * mtu) as f64, refilled: None }
+    }
+
+    /// Bytes that may be sent at `now`, when the path is used at `rate` bytes per second.
+    pub fn budget(&mut self, now: Instant, rate: u64) -> u64 {
+        self.refill(now);
+        self.rate = rate.max(1);
+        let burst = self.burst() as f64;
+        self.tokens = self.tokens.min(burst);
+        self.tokens.max(0.0) as u64
+    }
+
+    /// Bytes were sent, paced or not.
+    pub fn on_sent(&mut self, bytes: u64) {
+        self.tokens = (self.tokens - bytes as f64).max(-(self.burst() as f64));
+    }
+
+    /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth if that is more; `now` if it is already.
+    pub fn next_release(&self, now: Instant, wanted: u64) -> Instant {
+        let worth = bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst());
+        let missing = worth as f64 - self.tokens;
+        if missing <= 0.0 {
+            return now;
+        }
+        // A fraction of a nanosecond short would wake the caller up in vain.
+        let nanos = (missing * 1e9 / self.rate as f64).ceil();
+        self.refilled.unwrap_or(now).max(now) + Duration::from_nanos(nanos as u64)
+    }
+
+    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
+    pub fn burst(&self) -> u64 {
+        bytes_in(self.rate, BURST_TIME).clamp(MIN_BURST * self.mtu, MAX_BURST * self.mtu)
+    }
+
+    /// The largest datagram of the path has this many bytes now.
+    pub fn on_mtu(&mut self, mtu: u16) {
+        self.mtu = u64::from(mtu.max(1));
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let since = self.refilled.unwrap_or(now);
+        if now > since {
+            self.tokens += self.rate as f64 * (now - since).as_secs_f64();
+            self.tokens = self.tokens.min(self.burst() as f64);
+        }
+        self.refilled = Some(now.max(since));
+    }
+}
+
+/// Bytes at `rate` bytes per second in a short time, saturating.
+fn bytes_in(rate: u64, time: Duration) -> u64 {
+    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MTU: u64 = 1200;
+
+    #[test]
+    fn the_initial_window_leaves_at_once() {
+        let mut pacer = Pacer::new(1200);
+        assert_eq!(pacer.budget(Instant::EPOCH, 100_000), 10 * MTU);
+        pacer.on_sent(10 * MTU);
+        assert_eq!(pacer.budget(Instant::EPOCH, 100_000), 0);
+    }
+
+    #[test]
+    fn a_low_rate_releases_single_packets() {
+        let mut pacer = Pacer::new(1200);
+        let rate = 120_000; // a datagram each 10 ms
+        let _ = pacer.budget(Instant::EPOCH, rate);
+        pacer.on_sent(10 * MTU);
+        let release = pacer.next_release(Instant::EPOCH, MTU);
+        assert_eq!(release, Instant::from_millis(10));
+        assert_eq!(pacer.budget(release, rate), MTU);
+    }
+
+    #[test]
+    fn a_high_rate_fills_a_batch() {
+        let mut pacer = Pacer::new(1200);
+        let rate = 1_250_000_000; // 10 Gbit/s
+        let _ = pacer.budget(Instant::EPOCH, rate);
+        assert_eq!(pacer.budget(Instant::from_millis(5), rate), 64 * MTU);
+        pacer.on_sent(64 * MTU);
+        let release = pacer.next_release(Instant::from_millis(5), MTU);
+        assert!(release <= Instant::from_micros(5_070));
+        assert_eq!(pacer.budget(release, rate), 64 * MTU, "the next batch is whole again");
+    }
+
+    #[test]
+    fn idle_time_saves_up_no_more_than_a_burst() {
+        let mut pacer = Pacer::new(1200);
+        let _ = pacer.budget(Instant::EPOCH, 1_000_000);
+        assert_eq!(pacer.budget(Instant::from_millis(100_000), 1_000_000), 10 * MTU);
+    }
+
+    #[test]
+    fn overdraft_is_bounded_and_paid_back() {
+        let mut pacer = Pacer::new(1200);
+        let _ = pacer.budget(Instant::EPOCH, 120_000);
+        pacer.on_sent(1_000_000);
+        assert_eq!(pacer.next_release(Instant::EPOCH, MTU), Instant::from_millis(110));
+    }
+
+    #[test]
+    fn a_clock_that_goes_backwards_gives_nothing() {
+        let mut pacer = Pacer::new(1200);
+        let _ = pacer.budget(Instant::from_millis(1000), 120_000);
+        pacer.on_sent(10 * MTU);
+        assert_eq!(pacer.budget(Instant::EPOCH, 120_000), 0);
+        assert_eq!(pacer.budget(Instant::from_millis(1000), 120_000), 0);
+    }
+
+    proptest! {
+        /// A sender that always sends what it may, waking when told to, keeps to the rate (plus one burst) and gets all of it.
+        #[test]
+        fn keeps_the_rate(rate in 20_000u64..2_000_000_000, wanted in 1u64..100_000, wakes in 10usize..200) {
+            let mut pacer = Pacer::new(1200);
+            let (mut now, mut sent) = (Instant::EPOCH, 0u64);
+            for _ in 0..wakes {
+                let budget = pacer.budget(now, rate);
+                prop_assert!(budget <= 64 * MTU);
+                sent += budget;
+                pacer.on_sent(budget);
+                let next = pacer.next_release(now, wanted);
+                prop_assert!(next > now);
+                now = next;
+            }
+            let allowed = rate as f64 * (now - Instant::EPOCH).as_secs_f64();
+            prop_assert!(sent as f64 <= allowed + 10.0 * MTU as f64 + 1.0);
+            // What the last wait saved up was not sent, and each answer was rounded down to a byte.
+            prop_assert!(sent as f64 + pacer.burst() as f64 + wakes as f64 >= allowed, "{} {}", sent, allowed);
+        }
+    }
+}

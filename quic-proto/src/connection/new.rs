@@ -1,0 +1,102 @@
+//! How a connection starts.
+
+use super::Connection;
+use super::family::Family;
+use crate::cid::CidGenerator;
+use crate::config::{ClientConfig, ServerConfig, TransportConfig};
+use crate::crypto::TlsConfigError;
+use crate::crypto::token::ResetKey;
+use crate::engine::Engine;
+use crate::engine::start::EngineInit;
+use crate::ietf::{ClientStart, Ietf, ServerFirst, ServerStart};
+use crate::invariants::Version;
+use crate::net::FourTuple;
+use crate::rng::Rng;
+use crate::time::{Instant, UnixTime};
+use std::sync::Arc;
+
+/// What an endpoint gives each connection.
+pub(crate) struct ConnectionInit {
+    pub(crate) now: Instant,
+    pub(crate) path: FourTuple,
+    pub(crate) version: Version,
+    pub(crate) rng: Box<dyn Rng>,
+    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) cids: Box<dyn CidGenerator>,
+    pub(crate) reset_key: ResetKey,
+    pub(crate) epoch: UnixTime,
+    pub(crate) max_udp_payload_size: u64,
+}
+
+/// A connection could not be started.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// TLS refused the server name or its configuration.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// None of the versions in the configuration is one that this library speaks.
+    #[error("the configuration names no QUIC version that is known here")]
+    NoVersion,
+    /// The endpoint has as many connections as it may.
+    #[error("the endpoint has reached its limit of connections")]
+    TooManyConnections,
+    /// The address cannot be sent to: its port is 0, or it is the unspecified address.
+    #[error("{0} is no address to connect to")]
+    InvalidAddress(std::net::SocketAddr),
+}
+
+impl Connection {
+    /// A client's connection; its first packet is ready to be polled.
+    pub(crate) fn client(
+        init: ConnectionInit,
+        config: &ClientConfig,
+        server_name: &str,
+    ) -> Result<Self, ConnectError> {
+        let version = init.version;
+        let start = ClientStart { version, config, server_name };
+        let (family, engine) = Ietf::client(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        Ok(Self::new(family, engine))
+    }
+
+    /// A server's connection; the client's first datagram must be handled next.
+    pub(crate) fn server(
+        init: ConnectionInit,
+        config: &ServerConfig,
+        first: ServerFirst,
+    ) -> Result<Self, ConnectError> {
+        let version = init.version;
+        let start = ServerStart { version, config, first };
+        let (family, engine) = Ietf::server(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        Ok(Self::new(family, engine))
+    }
+
+    fn new(family: Ietf, engine: Engine) -> Self {
+        let local_cid = family.local_scid();
+        let mut connection = Self {
+            engine,
+            family: Family::Ietf(Box::new(family)),
+            pending_close: None,
+            announced_token: None,
+            drained_reported: false,
+            local_cid,
+        };
+        connection.family.start(&mut connection.engine);
+        connection
+    }
+}
+
+impl From<ConnectionInit> for EngineInit {
+    fn from(init: ConnectionInit) -> Self {
+        Self {
+            now: init.now,
+            path: init.path,
+            rng: init.rng,
+            transport: init.transport,
+            cids: init.cids,
+            reset_key: init.reset_key,
+            epoch: init.epoch,
+            max_udp_payload_size: init.max_udp_payload_size,
+        }
+    }
+}

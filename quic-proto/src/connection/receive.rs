@@ -1,0 +1,62 @@
+//! A datagram comes in: credit for its sender, packets to the family, and the path that it came on.
+
+use super::Connection;
+use crate::net::{Datagram, FourTuple};
+use crate::time::Instant;
+
+impl Connection {
+    /// Takes a datagram that belongs to this connection; its payload is decrypted in place. Whatever it holds, this never fails: what cannot
+    /// be used is counted and dropped, and a violation of the protocol closes the connection.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let now = self.engine.advance(now);
+        if self.engine.lifecycle.is_silent() {
+            return;
+        }
+        let len = datagram.payload.len() as u64;
+        self.engine.stats.received.datagrams += 1;
+        self.engine.stats.received.bytes += len;
+        self.engine.lifecycle.on_datagram();
+        if !self.admit(datagram.path, len) {
+            return;
+        }
+        let opened = self.family.receive(&mut self.engine, now, datagram.ecn, datagram.payload);
+        if opened.authentic {
+            self.on_path(now, datagram.path, len, opened.moves);
+        }
+        self.settle_close();
+        self.engine.rearm(now);
+    }
+
+    /// Whether a datagram from there may be looked at.
+    fn admit(&mut self, tuple: FourTuple, len: u64) -> bool {
+        let active = self.engine.paths.active_mut();
+        if active.tuple.matches(&tuple) {
+            // RFC 9000 §8.1: what comes from an address that is not validated permits three times as much to it.
+            active.amplification.on_received(len);
+            active.tuple.local = active.tuple.local.or(tuple.local);
+            return true;
+        }
+        // RFC 9000 §9: "An endpoint MUST NOT initiate connection migration before the handshake is confirmed"; "If a client receives packets
+        // from an unknown server address, the client MUST discard these packets."
+        self.engine.side.is_server() && self.engine.confirmed && self.engine.config.migration
+    }
+
+    /// An authentic packet came on this path.
+    fn on_path(&mut self, now: Instant, tuple: FourTuple, len: u64, moves: bool) {
+        let engine = &mut self.engine;
+        if !engine.paths.active().tuple.matches(&tuple) {
+            let config = engine.path_config();
+            engine.paths.probe(tuple, &config).amplification.on_received(len);
+            let pto = engine.pto();
+            if moves && engine.paths.migrate(now, tuple, &config, pto) {
+                tracing::debug!(?tuple, "the peer moved");
+                engine.recovery.on_path_change(engine.paths.active().generation);
+            }
+        }
+        while let Some(data) = self.engine.take_challenge() {
+            if let Some(path) = self.engine.paths.find(&tuple) {
+                path.responses.owe(data);
+            }
+        }
+    }
+}

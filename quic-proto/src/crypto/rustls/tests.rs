@@ -1,0 +1,144 @@
+use super::*;
+use crate::crypto::testing::{End, check_complete, shake};
+use crate::id::Side;
+use ::rustls::RootCertStore;
+use ::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A self-signed certificate for `localhost` on Ed25519.
+fn identity() -> (Identity, RootCertStore) {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate: CertificateDer<'static> = params.self_signed(&key).unwrap().der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    (Identity { chain: vec![certificate], key }, roots)
+}
+
+fn options(alpn: &[&str], ciphers: &[CipherChoice]) -> ClientOptions {
+    let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    ClientOptions { alpn, ciphers: ciphers.to_vec(), ..ClientOptions::default() }
+}
+
+fn ends(client: &RustlsClient, server: &RustlsServer, version: u32) -> (End, End) {
+    let client = client.start(version, "localhost", b"client params".to_vec()).unwrap();
+    let server = server.start(version, b"server params".to_vec()).unwrap();
+    (End::new(client), End::new(server))
+}
+
+#[test]
+fn handshake_with_every_suite_and_version() {
+    for (choice, name) in [
+        (CipherChoice::Aes128Gcm, "TLS_AES_128_GCM_SHA256"),
+        (CipherChoice::Aes256Gcm, "TLS_AES_256_GCM_SHA384"),
+        (CipherChoice::ChaCha20Poly1305, "TLS_CHACHA20_POLY1305_SHA256"),
+    ] {
+        for (version, piece) in [(1, 10_000), (0x6b33_43cf, 100)] {
+            let (identity, roots) = identity();
+            let certificate = identity.chain[0].to_vec();
+            let server = server_config(identity, &[b"two", b"three"]).unwrap();
+            let client = RustlsClient::with_roots(roots, options(&["one", "two"], &[choice])).unwrap();
+            let (mut client, mut server) = ends(&client, &server, version);
+            assert!(client.session.next_packet_keys().is_none());
+            assert!(!client.session.export_keying_material(&mut [0; 8], b"x", b""));
+            shake(&mut client, &mut server, piece).unwrap();
+            check_complete(&mut client, &mut server);
+            assert_eq!(client.session.cipher_suite(), Some(name));
+            assert_eq!(client.session.peer_certificates(), [certificate]);
+            assert!(server.session.peer_certificates().is_empty());
+            // RFC 9001 §6.6: the limits that come through the adapter.
+            let limits = if choice == CipherChoice::ChaCha20Poly1305 {
+                (u64::MAX, 1 << 36)
+            } else {
+                (1 << 23, 1 << 52)
+            };
+            let key = &client.one_rtt.as_ref().unwrap().local.packet;
+            assert_eq!((key.confidentiality_limit(), key.integrity_limit()), limits);
+        }
+    }
+}
+
+#[test]
+fn no_common_protocol_is_alert_120() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"three"]).unwrap();
+    for alpn in [&["one", "two"][..], &[]] {
+        let client = RustlsClient::with_roots(roots.clone(), options(alpn, &[])).unwrap();
+        let (mut client, mut server) = ends(&client, &server, 1);
+        let (side, error) = shake(&mut client, &mut server, 10_000).unwrap_err();
+        // RFC 9001 §8.1: "endpoints MUST immediately close a connection … with a no_application_protocol TLS alert".
+        assert_eq!((side, error.code), (Side::Server, TransportErrorCode::crypto(120)));
+    }
+}
+
+#[test]
+fn untrusted_certificates_are_refused_unless_asked_otherwise() {
+    let server = server_config(identity().0, &[b"two"]).unwrap();
+    let (_, other_roots) = identity();
+    let client = client_config(other_roots, &[b"two"]).unwrap();
+    let (mut client, mut server_end) = ends(&client, &server, 1);
+    let (side, error) = shake(&mut client, &mut server_end, 10_000).unwrap_err();
+    assert_eq!(side, Side::Client);
+    // unknown_ca; a stranger's signature over the same name is decrypt_error or bad_certificate.
+    assert!(matches!(error.code.alert(), Some(48 | 51 | 42)), "{error}");
+    assert!(client.one_rtt.is_none());
+
+    let client = RustlsClient::danger_accept_any_certificate(options(&["two"], &[])).unwrap();
+    let (mut client, mut server_end) = ends(&client, &server, 1);
+    shake(&mut client, &mut server_end, 10_000).unwrap();
+    check_complete(&mut client, &mut server_end);
+}
+
+#[test]
+fn certificates_for_another_name_are_refused() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let client = client_config(roots, &[b"two"]).unwrap();
+    let mut client = End::new(client.start(1, "example.org", Vec::new()).unwrap());
+    let mut server = End::new(server.start(1, Vec::new()).unwrap());
+    let (side, error) = shake(&mut client, &mut server, 10_000).unwrap_err();
+    assert_eq!((side, error.code), (Side::Client, TransportErrorCode::crypto(42)));
+}
+
+#[test]
+fn clients_show_their_certificate() {
+    let (server_identity, roots) = identity();
+    let (client_identity, client_roots) = identity();
+    let certificate = client_identity.chain[0].to_vec();
+    let options_with = |client_roots| ServerOptions {
+        alpn: vec![b"two".to_vec()],
+        client_roots: Some(client_roots),
+        ..ServerOptions::default()
+    };
+    let server = RustlsServer::with_identity(server_identity, options_with(client_roots)).unwrap();
+    let with = ClientOptions { identity: Some(client_identity), ..options(&["two"], &[]) };
+    let (mut client, mut server_end) =
+        ends(&RustlsClient::with_roots(roots.clone(), with).unwrap(), &server, 1);
+    shake(&mut client, &mut server_end, 10_000).unwrap();
+    assert_eq!(server_end.session.peer_certificates(), [certificate]);
+
+    let (mut client, mut server_end) =
+        ends(&RustlsClient::with_roots(roots, options(&["two"], &[])).unwrap(), &server, 1);
+    let (side, error) = shake(&mut client, &mut server_end, 10_000).unwrap_err();
+    // certificate_required, RFC 8446 §4.4.2.4.
+    assert_eq!((side, error.code), (Side::Server, TransportErrorCode::crypto(116)));
+}
+
+#[test]
+fn junk_is_refused_with_an_alert() {
+    let server = server_config(identity().0, &[b"two"]).unwrap();
+    let mut session = server.start(1, Vec::new()).unwrap();
+    let error = session.read(&[0xff; 64]).unwrap_err();
+    assert!(error.code.alert().is_some(), "{error}");
+}
+
+#[test]
+fn bad_configurations_are_refused() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let client = client_config(roots, &[b"two"]).unwrap();
+    assert!(matches!(server.start(0xbabababa, Vec::new()), Err(TlsConfigError::Refused(_))));
+    let bad_name = client.start(1, "no name", Vec::new()).err();
+    assert_eq!(bad_name, Some(TlsConfigError::InvalidServerName("no name".into())));
+    assert!(client.start(1, "192.0.2.1", Vec::new()).is_ok());
+}

@@ -1,0 +1,537 @@
+//! Routing without owning connections, for those who put each connection on a task of its own.
+//!
+//! The [`Router`] knows which datagram belongs to which connection, answers those that belong to none, and makes new connections. It
+//! never looks into a connection afterwards: connections tell it, one way, by
+//! [`EndpointEvent`](crate::connection::EndpointEvent)s what leads to them.
+//!
+//! Invariants: see [`demux`](super::demux), [`incoming`](super::incoming) and [`stateless`](super::stateless), which it is made of.
+//! Everything that strangers can make it keep is limited by the configuration.
+//!
+//! Timers: none.
+
+use super::demux::{ConnectionHandle, Demux, Target};
+use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
+use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
+use super::stateless::{self, RateLimit};
+use crate::codec::Writer;
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use crate::connection::{
+    ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind, ServerFirst,
+};
+use crate::crypto::token::{RetryToken, ValidToken};
+use crate::error::TransportErrorCode;
+use crate::id::Cid;
+use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};
+use crate::ietf::wire::retry;
+use crate::invariants::{Peeked, Version, VersionSpec, peek, spec};
+use crate::net::{Datagram, FourTuple, Transmit};
+use crate::rng::Rng;
+use crate::time::{Instant, UnixTime};
+use std::sync::Arc;
+
+/// RFC 9000 §14.1: "A server MUST discard an Initial packet that is carried in a UDP datagram with a payload that is smaller than the
+/// smallest allowed maximum datagram size of 1200 bytes."
+const MIN_INITIAL_DATAGRAM: usize = 1200;
+
+/// RFC 9000 §7.2: the id that a client makes up "MUST be at least 8 bytes in length".
+const MIN_INITIAL_CID: usize = 8;
+
+/// Finds the connection of a datagram.
+///
+/// ```no_run
+/// # use quic_proto::{endpoint::{Routed, Router, MAX_RESPONSE}, net::Datagram, time::Instant};
+/// # fn example(mut router: Router, now: Instant, datagram: Datagram<'_>) {
+/// let mut answer = [0; MAX_RESPONSE];
+/// match router.route(now, &datagram, &mut answer) {
+///     Routed::Connection(handle) => { /* give the datagram to that connection */ }
+///     Routed::Incoming(client) => { /* accept it, say: */ let _ = router.accept(now, client); }
+///     Routed::Respond(transmit) => { /* send answer[..transmit.len] */ }
+///     Routed::Buffered | Routed::Dropped(_) => {}
+/// }
+/// # }
+/// ```
+pub struct Router {
+    config: EndpointConfig,
+    server: Option<Arc<ServerConfig>>,
+    rng: Box<dyn Rng>,
+    epoch: UnixTime,
+    demux: Demux,
+    pending: PendingTable,
+    resets: RateLimit,
+    stats: RouterStats,
+}
+
+impl Router {
+    /// A router; for a server if `server` is given. `rng` gives connection ids and the like and must be seeded by the operating
+    /// system outside of tests; `epoch` is the wall-clock time at [`Instant::EPOCH`].
+    pub fn new(
+        config: EndpointConfig,
+        server: Option<Arc<ServerConfig>>,
+        mut rng: Box<dyn Rng>,
+        epoch: UnixTime,
+    ) -> Self {
+        let demux = Demux::new(&mut *rng);
+        let resets = RateLimit::new(config.resets_per_second);
+        let (pending, stats) = Default::default();
+        Self { config, server, rng, epoch, demux, pending, resets, stats }
+    }
+
+    /// Changes what is done with clients from now on; `None` accepts no more of them.
+    pub fn set_server(&mut self, server: Option<Arc<ServerConfig>>) {
+        self.server = server;
+    }
+
+    /// Says where a datagram goes. An answer is written to `out`, which needs at most [`MAX_RESPONSE`](super::MAX_RESPONSE) bytes.
+    pub fn route(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
+        let routed = self.find(now, datagram, out);
+        match &routed {
+            Routed::Connection(_) => self.stats.routed += 1,
+            Routed::Incoming(_) => self.stats.incoming += 1,
+            Routed::Dropped(reason) => {
+                self.stats.dropped += 1;
+                tracing::trace!(path = ?datagram.path, len = datagram.payload.len(), ?reason, "datagram dropped");
+            }
+            Routed::Buffered | Routed::Respond(_) => {}
+        }
+        routed
+    }
+
+    /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
+    ///
+    /// # Errors
+    /// If the address, the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
+    /// this address already).
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        to: FourTuple,
+        server_name: &str,
+        config: &ClientConfig,
+    ) -> Result<(ConnectionHandle, Connection), ConnectError> {
+        if to.remote.port() == 0 || to.remote.ip().is_unspecified() {
+            return Err(ConnectError::InvalidAddress(to.remote));
+        }
+        let version = *config.versions.first().ok_or(ConnectError::NoVersion)?;
+        if self.is_full() {
+            return Err(ConnectError::TooManyConnections);
+        }
+        let handle = self.demux.insert().ok_or(ConnectError::TooManyConnections)?;
+        if self.config.cid_len == 0 && !self.demux.set_tuple(handle, to) {
+            self.demux.remove(handle);
+            return Err(ConnectError::TooManyConnections);
+        }
+        let init = self.init(now, to, version, Arc::clone(&config.transport));
+        match Connection::client(init, config, server_name) {
+            Ok(mut connection) => {
+                self.demux.add_cid(handle, connection.local_cid());
+                self.drain(handle, &mut connection);
+                Ok((handle, connection))
+            }
+            Err(error) => {
+                self.demux.remove(handle);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a connection of a client, and gives it the datagrams that came so far.
+    ///
+    /// # Errors
+    /// If it cannot be accepted; the client is ignored then.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+    ) -> Result<(ConnectionHandle, Connection), AcceptError> {
+        let Incoming(client) = incoming;
+        let pending = self.forget(&client).ok_or(AcceptError::Gone)?;
+        let server = self.server.clone().ok_or(AcceptError::Gone)?;
+        if self.is_full() {
+            return Err(AcceptError::TooManyConnections);
+        }
+        let handle = self.demux.insert().ok_or(AcceptError::TooManyConnections)?;
+        if self.config.cid_len == 0 && !self.demux.set_tuple(handle, client.path) {
+            self.demux.remove(handle);
+            return Err(AcceptError::AddressInUse);
+        }
+        self.demux.set_initial(handle, client.path.remote, client.dcid);
+        let (original_dcid, retry_scid) = match client.address {
+            AddressProof::Retry { original_dcid, retry_scid } => (original_dcid, Some(retry_scid)),
+            AddressProof::None | AddressProof::EarlierConnection => (client.dcid, None),
+        };
+        let validated = client.address != AddressProof::None;
+        let first =
+            ServerFirst { dcid: client.dcid, scid: client.scid, original_dcid, retry_scid, validated };
+        let init = self.init(now, client.path, client.version, Arc::clone(&server.transport));
+        let mut connection = match Connection::server(init, &server, first) {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.demux.remove(handle);
+                return Err(error.into());
+            }
+        };
+        self.demux.add_cid(handle, connection.local_cid());
+        self.drain(handle, &mut connection);
+        for mut datagram in pending.datagrams {
+            let (path, ecn, payload) = (datagram.path, datagram.ecn, &mut datagram.payload[..]);
+            connection.handle_datagram(now, Datagram { path, ecn, payload });
+            self.drain(handle, &mut connection);
+        }
+        self.stats.accepted += 1;
+        Ok((handle, connection))
+    }
+
+    /// Asks a client to prove that it receives what is sent to its address (RFC 9000 §8.1.2), by a Retry packet written to `out`. The
+    /// client's answer is an [`Incoming`] of its own. `Ok(None)` if the client is not waiting any more or `out` is too small.
+    ///
+    /// # Errors
+    /// Gives the client back if it has answered a Retry packet already.
+    pub fn retry(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+        out: &mut [u8],
+    ) -> Result<Option<Transmit>, Incoming> {
+        if !incoming.may_retry() {
+            return Err(incoming);
+        }
+        let Incoming(client) = incoming;
+        let (Some(_), Some(server)) = (self.forget(&client), self.server.clone()) else { return Ok(None) };
+        let Some(spec) = spec(client.version) else { return Ok(None) };
+        let retry_scid = self.response_cid();
+        let token = RetryToken {
+            original_dcid: client.dcid,
+            retry_scid,
+            address: client.path.remote,
+            issued: self.epoch.at(now),
+        };
+        let token = server.token_key.seal_retry(&mut *self.rng, &token);
+        let unused = self.rng.next_u64() as u8;
+        let mut writer = Writer::new(out);
+        let ids = (&client.scid, &retry_scid);
+        if !retry::encode(&mut writer, spec, unused, &client.dcid, ids, &token) {
+            return Ok(None);
+        }
+        self.stats.retries += 1;
+        Ok(Some(Transmit { path: client.path, ecn: None, len: writer.len(), segment_size: None }))
+    }
+
+    /// Tells a client that it is not wanted, by an Initial packet with `CONNECTION_REFUSED` written to `out`. `None` if the client is not
+    /// waiting any more or `out` is too small.
+    pub fn refuse(&mut self, incoming: Incoming, out: &mut [u8]) -> Option<Transmit> {
+        let Incoming(client) = incoming;
+        self.forget(&client)?;
+        let spec = spec(client.version)?;
+        let code = TransportErrorCode::CONNECTION_REFUSED;
+        self.close_unborn(client.path, spec, (&client.dcid, &client.scid), code, out)
+    }
+
+    /// Forgets a client without an answer. If it sends its packets again, it is a new client.
+    pub fn ignore(&mut self, incoming: Incoming) {
+        let Incoming(client) = incoming;
+        self.forget(&client);
+    }
+
+    /// Whether a client still waits for the decision.
+    pub fn is_waiting(&self, incoming: &Incoming) -> bool {
+        self.pending.contains(incoming.0.id)
+    }
+
+    /// Takes note of what a connection says about the packets that lead to it. All that
+    /// [`poll_endpoint_event`](Connection::poll_endpoint_event) returns is to be given here, in its order.
+    pub fn handle_event(&mut self, handle: ConnectionHandle, event: EndpointEvent) {
+        match event.0 {
+            EndpointEventKind::AddCid(cid) => {
+                if !self.demux.add_cid(handle, cid) && !cid.is_empty() {
+                    tracing::warn!(?handle, %cid, "connection id is taken: packets to it go elsewhere");
+                }
+            }
+            EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            EndpointEventKind::AddResetToken { remote, token } => {
+                self.demux.add_reset(handle, remote, token);
+            }
+            EndpointEventKind::RemoveResetToken { remote, token } => {
+                self.demux.remove_reset(handle, remote, token);
+            }
+            EndpointEventKind::Drained => self.demux.clear(handle),
+        }
+    }
+
+    /// Forgets a connection. Its handle may then be given, with another generation, to a new one.
+    pub fn remove(&mut self, handle: ConnectionHandle) {
+        self.demux.remove(handle);
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.demux.len()
+    }
+
+    /// How many clients wait for a decision.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// What the router did so far.
+    pub fn stats(&self) -> RouterStats {
+        self.stats
+    }
+
+    fn find(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
+        let (path, payload) = (datagram.path, &*datagram.payload);
+        let peeked = peek(payload, self.config.cid_len);
+        let dcid = match &peeked {
+            Ok(
+                Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. },
+            ) => Cid::new(dcid).ok(),
+            Err(_) => None,
+        };
+        // A short header without an id is found by the addresses alone.
+        let short = matches!(peeked, Ok(Peeked::Short { .. }));
+        match dcid.and_then(|dcid| self.lookup(path, &dcid, short)) {
+            Some(Target::Connection(handle)) => return Routed::Connection(handle),
+            Some(Target::Pending(id)) => return self.buffer(id, datagram),
+            None => {}
+        }
+        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+        // versions might allow the use of a long header."
+        if let Some(handle) = self.demux.by_reset(path.remote, payload) {
+            return Routed::Connection(handle);
+        }
+        match peeked {
+            Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
+            Ok(Peeked::Long { version, dcid, scid, .. }) => {
+                self.greet(now, datagram, Version(version), (dcid, scid), out)
+            }
+            Ok(Peeked::VersionNegotiation { .. }) => Routed::Dropped(DropReason::UnknownConnection),
+            Err(_) => Routed::Dropped(DropReason::Malformed),
+        }
+    }
+
+    /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
+    fn lookup(&self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+        if dcid.is_empty() {
+            return self.demux.by_tuple(path).map(Target::Connection);
+        }
+        let own = self.demux.by_cid(dcid).map(Target::Connection);
+        // A client that has seen a packet of ours uses our id; short headers come after that (RFC 9000 §7.2).
+        own.or_else(|| if short { None } else { self.demux.by_initial(path.remote, dcid) })
+    }
+
+    fn buffer(&mut self, id: u64, datagram: &Datagram<'_>) -> Routed {
+        match self.server.as_deref().map(limits) {
+            Some(limits) if self.pending.append(id, datagram, limits) => Routed::Buffered,
+            _ => Routed::Dropped(DropReason::TooManyIncoming),
+        }
+    }
+
+    /// A packet with a short header to an unknown id: tell the peer that its connection is gone (RFC 9000 §10.3).
+    fn reset(
+        &mut self,
+        now: Instant,
+        path: FourTuple,
+        dcid: Option<Cid>,
+        trigger: usize,
+        out: &mut [u8],
+    ) -> Routed {
+        // Without ids of its own an endpoint has no reset token that it could have given.
+        let Some(dcid) = dcid.filter(|dcid| !dcid.is_empty()) else {
+            return Routed::Dropped(DropReason::UnknownConnection);
+        };
+        let Some(len) = stateless::reset(out, &mut *self.rng, &self.config.reset_key, &dcid, trigger) else {
+            return Routed::Dropped(DropReason::UnknownConnection);
+        };
+        if !self.resets.allow(now) {
+            return Routed::Dropped(DropReason::RateLimited);
+        }
+        self.stats.resets += 1;
+        Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+    }
+
+    /// A packet with a long header that no connection waits for (RFC 9000 §5.2.2).
+    fn greet(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram<'_>,
+        version: Version,
+        ids: (&[u8], &[u8]),
+        out: &mut [u8],
+    ) -> Routed {
+        let Some(server) = self.server.clone() else { return Routed::Dropped(DropReason::NotServer) };
+        let spec = spec(version).filter(|_| self.config.versions.contains(&version));
+        let Some(spec) = spec else {
+            return self.negotiate(datagram.path, datagram.payload.len(), version, ids, out);
+        };
+        match parse_long(datagram.payload, spec) {
+            Ok(header) if header.kind == LongKind::Initial => {
+                self.meet(now, datagram, &server, spec, &header, out)
+            }
+            // RFC 9000 §5.2.2: "Servers MUST drop incoming packets under all other circumstances."
+            Ok(_) => Routed::Dropped(DropReason::UnknownConnection),
+            Err(_) => Routed::Dropped(DropReason::Malformed),
+        }
+    }
+
+    fn negotiate(
+        &mut self,
+        path: FourTuple,
+        len: usize,
+        asked: Version,
+        ids: (&[u8], &[u8]),
+        out: &mut [u8],
+    ) -> Routed {
+        // RFC 9000 §5.2.2: "Servers MUST drop smaller packets that specify unsupported versions."
+        if len < MIN_INITIAL_DATAGRAM {
+            return Routed::Dropped(DropReason::TooShort);
+        }
+        let (versions, grease) = (&self.config.versions[..], self.config.grease_version_negotiation);
+        match stateless::version_negotiation(out, &mut *self.rng, ids, asked.0, versions, grease) {
+            Some(len) => {
+                self.stats.negotiations += 1;
+                Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+            }
+            None => Routed::Dropped(DropReason::NoRoom),
+        }
+    }
+
+    /// The first Initial packet of a client.
+    fn meet(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram<'_>,
+        server: &ServerConfig,
+        spec: &'static VersionSpec,
+        header: &LongHeader<'_>,
+        out: &mut [u8],
+    ) -> Routed {
+        let path = datagram.path;
+        if datagram.payload.len() < MIN_INITIAL_DATAGRAM {
+            return Routed::Dropped(DropReason::TooShort);
+        }
+        let ids = (&header.dcid, &header.scid);
+        let address = self.check_token(now, server, path, header);
+        if header.dcid.len() < MIN_INITIAL_CID && !matches!(address, Ok(AddressProof::Retry { .. })) {
+            return Routed::Dropped(DropReason::ShortConnectionId);
+        }
+        let address = match address {
+            Ok(_) if self.is_full() => Err(TransportErrorCode::CONNECTION_REFUSED),
+            other => other,
+        };
+        let address = match address {
+            Ok(address) => address,
+            Err(code) => {
+                let transmit = self.close_unborn(path, spec, ids, code, out);
+                return transmit.map_or(Routed::Dropped(DropReason::NoRoom), Routed::Respond);
+            }
+        };
+        while let Some((id, expired)) = self.pending.pop_expired(now) {
+            self.demux.remove_pending(expired.remote, expired.dcid, id);
+        }
+        let Some(id) = self.pending.insert(now, header.dcid, datagram, limits(server)) else {
+            return Routed::Dropped(DropReason::TooManyIncoming);
+        };
+        self.demux.set_pending(path.remote, header.dcid, id);
+        let (dcid, scid) = (header.dcid, header.scid);
+        Routed::Incoming(Incoming(Box::new(Details {
+            id,
+            path,
+            version: header.version,
+            dcid,
+            scid,
+            address,
+        })))
+    }
+
+    /// What the token in an Initial packet proves; an error code if the client must be told to start anew.
+    fn check_token(
+        &self,
+        now: Instant,
+        server: &ServerConfig,
+        path: FourTuple,
+        header: &LongHeader<'_>,
+    ) -> Result<AddressProof, TransportErrorCode> {
+        if header.token.is_empty() {
+            return Ok(AddressProof::None);
+        }
+        let (wall, lifetimes) = (self.epoch.at(now), server.token_lifetimes());
+        match server.token_key.open(header.token, path.remote, wall, &lifetimes) {
+            Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
+                Ok(AddressProof::Retry { original_dcid, retry_scid })
+            }
+            Ok(ValidToken::New { .. }) => Ok(AddressProof::EarlierConnection),
+            // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN
+            // error".
+            Ok(ValidToken::Retry { .. }) => Err(TransportErrorCode::INVALID_TOKEN),
+            Err(invalid) if invalid.is_fatal() => Err(TransportErrorCode::INVALID_TOKEN),
+            // RFC 9000 §8.1.3: "If the token is invalid, then the server SHOULD proceed as if the client did not have a validated
+            // address".
+            Err(_) => Ok(AddressProof::None),
+        }
+    }
+
+    fn close_unborn(
+        &mut self,
+        path: FourTuple,
+        spec: &VersionSpec,
+        (dcid, scid): (&Cid, &Cid),
+        code: TransportErrorCode,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let own = self.response_cid();
+        let len = stateless::initial_close(out, spec, dcid, scid, &own, code)?;
+        self.stats.refused += 1;
+        Some(Transmit { path, ecn: None, len, segment_size: None })
+    }
+
+    /// An id for a packet without a connection: by the application's generator, as load balancers may look at it; but of at least 8
+    /// bytes, so that the client's next packet is told from others'.
+    fn response_cid(&mut self) -> Cid {
+        if self.config.cid_len >= MIN_INITIAL_CID {
+            return (self.config.cid_factory)().generate(&mut *self.rng);
+        }
+        let random = self.rng.next_u64().to_le_bytes();
+        Cid::new(&random).expect("invariant: 8 bytes are not more than 20")
+    }
+
+    fn init(
+        &mut self,
+        now: Instant,
+        path: FourTuple,
+        version: Version,
+        transport: Arc<TransportConfig>,
+    ) -> ConnectionInit {
+        ConnectionInit {
+            now,
+            path,
+            version,
+            rng: self.rng.child(),
+            transport,
+            cids: (self.config.cid_factory)(),
+            reset_key: self.config.reset_key.clone(),
+            epoch: self.epoch,
+            max_udp_payload_size: self.config.max_udp_payload_size,
+        }
+    }
+
+    pub(super) fn drain(&mut self, handle: ConnectionHandle, connection: &mut Connection) {
+        while let Some(event) = connection.poll_endpoint_event() {
+            self.handle_event(handle, event);
+        }
+    }
+
+    fn forget(&mut self, client: &Details) -> Option<super::incoming::Pending> {
+        self.demux.remove_pending(client.path.remote, client.dcid, client.id);
+        self.pending.remove(client.id)
+    }
+
+    fn is_full(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| self.demux.len() >= server.max_connections)
+    }
+}
+
+fn limits(server: &ServerConfig) -> PendingLimits {
+    PendingLimits { clients: server.max_incoming, bytes: server.max_incoming_bytes }
+}
+
+#[cfg(test)]
+mod tests;

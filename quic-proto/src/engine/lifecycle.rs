@@ -1,0 +1,180 @@
+//! The life of a connection: open → closing or draining → drained (RFC 9000 §10.2).
+//!
+//! ```text
+//!  Open ── local close ──▶ Closing ── peer's close ──▶ Draining ── 3 PTO ──▶ Drained
+//!    │                        └────────── 3 PTO ───────────────────────────────▲
+//!    ├── peer's close ──────────────────────────────────▶ Draining             │
+//!    └── idle timeout, stateless reset, version mismatch ──────────────────────┘
+//! ```
+//!
+//! Invariants: the reason is set exactly once, by whatever ends the connection first; a close frame leaves in `Closing` only, at most
+//! one for each doubling of the datagrams received meanwhile (§10.2.1: "SHOULD limit the rate at which it generates packets").
+
+use crate::error::{AppError, ConnectionError, TransportError};
+use bytes::Bytes;
+
+/// What a close frame says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseFrame {
+    /// The transport failed.
+    Transport(TransportError),
+    /// The application ends it.
+    Application {
+        /// The application's code.
+        code: AppError,
+        /// Its reason.
+        reason: Bytes,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    #[default]
+    Open,
+    Closing,
+    Draining,
+    Drained,
+}
+
+/// Where in its life a connection is.
+#[derive(Debug, Default)]
+pub struct Lifecycle {
+    state: State,
+    frame: Option<CloseFrame>,
+    reason: Option<ConnectionError>,
+    owed: bool,
+    received: u64,
+    reply_at: u64,
+}
+
+impl Lifecycle {
+    /// Whether data may still flow.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether we closed and answer what still comes with our close frame.
+    pub fn is_closing(&self) -> bool {
+        self.state == State::Closing
+    }
+
+    /// Whether nothing may be sent any more (RFC 9000 §10.2.2: "an endpoint MUST NOT send any packets").
+    pub fn is_silent(&self) -> bool {
+        matches!(self.state, State::Draining | State::Drained)
+    }
+
+    /// Whether all is over and the state can be dropped.
+    pub fn is_drained(&self) -> bool {
+        self.state == State::Drained
+    }
+
+    /// Why the connection ended, once it did.
+    pub fn reason(&self) -> Option<&ConnectionError> {
+        self.reason.as_ref()
+    }
+
+    /// We end the connection. Returns whether this call did it.
+    pub fn close(&mut self, frame: CloseFrame) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.reason = Some(match &frame {
+            CloseFrame::Transport(error) => ConnectionError::Transport(error.clone()),
+            CloseFrame::Application { .. } => ConnectionError::LocallyClosed,
+        });
+        self.state = State::Closing;
+        self.frame = Some(frame);
+        self.owed = true;
+        self.reply_at = 1;
+        true
+    }
+
+    /// The peer ended the connection. Returns whether this call did it.
+    pub fn peer_closed(&mut self, reason: ConnectionError) -> bool {
+        match self.state {
+            State::Open => {
+                self.reason = Some(reason);
+                self.state = State::Draining;
+                true
+            }
+            State::Closing => {
+                self.state = State::Draining;
+                false
+            }
+            State::Draining | State::Drained => false,
+        }
+    }
+
+    /// The connection ends without a word: idle timeout, stateless reset, version mismatch. Returns whether this call did it.
+    pub fn abandon(&mut self, reason: ConnectionError) -> bool {
+        let first = self.is_open();
+        if first {
+            self.reason = Some(reason);
+        }
+        self.state = State::Drained;
+        first
+    }
+
+    /// The closing or draining period is over.
+    pub fn drain(&mut self) {
+        self.state = State::Drained;
+    }
+
+    /// The close frame to send now, if one is owed.
+    pub fn owed_frame(&self) -> Option<&CloseFrame> {
+        self.frame.as_ref().filter(|_| self.is_closing() && self.owed)
+    }
+
+    /// The close frame was sent.
+    pub fn frame_sent(&mut self) {
+        self.owed = false;
+    }
+
+    /// A datagram came while closing: it is answered if it is the first, second, fourth, … one.
+    pub fn on_datagram(&mut self) {
+        if !self.is_closing() {
+            return;
+        }
+        self.received += 1;
+        if self.received >= self.reply_at {
+            self.reply_at *= 2;
+            self.owed = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame() -> CloseFrame {
+        CloseFrame::Application { code: AppError::from(7), reason: Bytes::new() }
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let mut life = Lifecycle::default();
+        assert!(life.close(frame()));
+        assert!(!life.close(frame()));
+        assert!(!life.peer_closed(ConnectionError::Reset));
+        assert!(life.is_silent());
+        assert!(!life.abandon(ConnectionError::TimedOut));
+        assert_eq!(life.reason(), Some(&ConnectionError::LocallyClosed));
+        assert!(life.is_drained());
+    }
+
+    #[test]
+    fn replies_thin_out() {
+        let mut life = Lifecycle::default();
+        life.close(frame());
+        let mut replies = 0;
+        for _ in 0..1000 {
+            if life.owed_frame().is_some() {
+                life.frame_sent();
+                replies += 1;
+            }
+            life.on_datagram();
+        }
+        assert_eq!(replies, 11);
+    }
+}

@@ -1,0 +1,92 @@
+//! Datagrams that leave outside the usual batch, because they go to another path or have another size: path validation (RFC 9000 §8.2) and
+//! probes of the MTU (§14.3).
+
+use super::Engine;
+use crate::id::Cid;
+use crate::net::FourTuple;
+use crate::path::PathConfig;
+use crate::recovery::token::Token;
+use crate::time::Instant;
+
+/// RFC 9000 §8.2.1: datagrams with path frames are expanded to this size, "unless the anti-amplification limit for the path does not
+/// permit sending a datagram of this size".
+const EXPANDED: usize = 1200;
+
+/// One such datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// Where it goes.
+    pub tuple: FourTuple,
+    /// The path's generation.
+    pub generation: u32,
+    /// The peer's id to use.
+    pub dcid: Cid,
+    /// Its size in bytes.
+    pub size: usize,
+    /// A challenge to send.
+    pub challenge: Option<[u8; 8]>,
+    /// A challenge to answer.
+    pub response: Option<[u8; 8]>,
+    /// What to remember of it, beside.
+    pub token: Option<Token>,
+}
+
+impl Engine {
+    /// The next datagram of this kind that is due, if `room` bytes are enough for it. It must be sent.
+    pub fn poll_probe(&mut self, now: Instant, room: usize) -> Option<Probe> {
+        if !self.lifecycle.is_open() || room < EXPANDED {
+            return None;
+        }
+        self.path_probe(now).or_else(|| self.mtu_probe(room))
+    }
+
+    fn path_probe(&mut self, now: Instant) -> Option<Probe> {
+        let peer_cids = &self.peer_cids;
+        for path in self.paths.iter_mut() {
+            let wants_challenge =
+                path.validation.as_ref().is_some_and(|validation| validation.wants_challenge(now));
+            if path.responses.is_empty() && !wants_challenge {
+                continue;
+            }
+            let size = path.amplification.budget().min(EXPANDED as u64) as usize;
+            let (Some(dcid), true) = (peer_cids.cid(path.peer_cid), size >= 64) else { continue };
+            let challenge = path
+                .validation
+                .as_mut()
+                .filter(|_| wants_challenge)
+                .map(|validation| validation.challenge(now, &mut *self.rng, size >= EXPANDED));
+            let response = path.responses.take();
+            return Some(Probe {
+                tuple: path.tuple,
+                generation: path.generation,
+                dcid,
+                size,
+                challenge,
+                response,
+                token: None,
+            });
+        }
+        None
+    }
+
+    fn mtu_probe(&mut self, room: usize) -> Option<Probe> {
+        if !self.confirmed {
+            return None;
+        }
+        let dcid = self.peer_cids.current();
+        let in_flight = self.recovery.bytes_in_flight();
+        let path = self.paths.active_mut();
+        let size = path.mtu.wants_probe().map(usize::from)?;
+        if size > room || in_flight + size as u64 > path.cc.window() {
+            return None;
+        }
+        let token = Some(path.mtu.on_probe_sent(size as u16));
+        let (tuple, generation) = (path.tuple, path.generation);
+        Some(Probe { tuple, generation, dcid, size, challenge: None, response: None, token })
+    }
+
+    /// How new paths of this connection start.
+    pub fn path_config(&self) -> PathConfig {
+        PathConfig { initial_rtt: self.config.initial_rtt, mtu_ceiling: self.config.mtu_ceiling, ecn: true }
+    }
+}

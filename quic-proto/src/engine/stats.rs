@@ -1,0 +1,91 @@
+//! Counters that answer "why is it slow?".
+
+use crate::time::Duration;
+
+/// Counts of one direction. Frames are counted by kind under the name that RFC 9000 §19 gives them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each field is the count of the frame of that name")]
+pub struct FrameCounts {
+    pub ack: u64,
+    pub crypto: u64,
+    pub stream: u64,
+    pub ping: u64,
+    pub reset_stream: u64,
+    pub stop_sending: u64,
+    pub max_data: u64,
+    pub max_stream_data: u64,
+    pub max_streams: u64,
+    pub data_blocked: u64,
+    pub stream_data_blocked: u64,
+    pub streams_blocked: u64,
+    pub new_connection_id: u64,
+    pub retire_connection_id: u64,
+    pub path_challenge: u64,
+    pub path_response: u64,
+    pub new_token: u64,
+    pub handshake_done: u64,
+    pub connection_close: u64,
+}
+
+/// Traffic in one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct TrafficStats {
+    /// UDP datagrams.
+    pub datagrams: u64,
+    /// Bytes of UDP payload.
+    pub bytes: u64,
+    /// QUIC packets.
+    pub packets: u64,
+    /// Frames by kind.
+    pub frames: FrameCounts,
+}
+
+/// What a connection did so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// What we sent.
+    pub sent: TrafficStats,
+    /// What we received.
+    pub received: TrafficStats,
+    /// Packets that could not be used: duplicates, not authentic, or without keys for them.
+    pub discarded_packets: u64,
+    /// Packets declared lost.
+    pub lost_packets: u64,
+    /// Bytes in packets declared lost.
+    pub lost_bytes: u64,
+    /// Times that the congestion window was reduced.
+    pub congestion_events: u64,
+    /// Times that a probe timeout expired.
+    pub probe_timeouts: u64,
+    /// Times that sending waited for the congestion window.
+    pub congestion_limited: u64,
+    /// Times that sending waited for the pacer.
+    pub pacing_limited: u64,
+    /// The path.
+    pub path: PathStats,
+}
+
+/// The state of the active path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct PathStats {
+    /// Smoothed round-trip time (RFC 9002 §5.3).
+    pub rtt: Duration,
+    /// The smallest round-trip time seen.
+    pub min_rtt: Duration,
+    /// Its mean deviation.
+    pub rtt_var: Duration,
+    /// Congestion window in bytes.
+    pub window: u64,
+    /// Bytes in flight.
+    pub in_flight: u64,
+    /// Pacing rate in bytes per second; 0 if pacing is off.
+    pub pacing_rate: u64,
+    /// Largest UDP payload that the path is known to carry, in bytes.
+    pub mtu: u16,
+    /// The congestion controller's name.
+    pub controller: &'static str,
+}

@@ -1,0 +1,123 @@
+//! Timers: what each one does when it is due, and which follow from state.
+
+use super::Engine;
+use super::settle::FamilyTokens;
+use crate::error::ConnectionError;
+use crate::id::SpaceId;
+use crate::path::{NoPath, TimedOut};
+use crate::recovery::{Ctx, Situation};
+use crate::time::Instant;
+use crate::timer::Timer;
+
+impl Engine {
+    /// Runs what is due. Timers that belong to a family ([`Timer::KeyDiscard`]) are left to it.
+    pub fn handle_timeout(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
+        let now = self.advance(now);
+        if self.timers.expired(Timer::Close, now) {
+            self.lifecycle.drain();
+            self.timers.clear();
+            return;
+        }
+        if self.timers.expired(Timer::Idle, now) {
+            self.abandon(ConnectionError::TimedOut);
+            return;
+        }
+        self.timers.expired(Timer::Pacing, now);
+        if self.timers.expired(Timer::KeepAlive, now) {
+            self.ping(SpaceId::Data);
+        }
+        if self.timers.expired(Timer::Ack, now) {
+            self.acks[SpaceId::Data as usize].on_timeout(now);
+        }
+        if self.timers.expired(Timer::PathValidation, now) && !self.on_path_timeout(now) {
+            return;
+        }
+        if self.timers.expired(Timer::Mtu, now) {
+            self.paths.active_mut().mtu.search();
+        }
+        if self.timers.expired(Timer::Loss, now) {
+            self.on_loss_timeout(now, family);
+        }
+        self.rearm(now);
+    }
+
+    /// Returns whether the connection goes on.
+    fn on_path_timeout(&mut self, now: Instant) -> bool {
+        match self.paths.on_timeout(now) {
+            Ok(TimedOut::Nothing) => true,
+            Ok(TimedOut::Reverted) => {
+                self.recovery.on_path_change(self.paths.active().generation);
+                true
+            }
+            // RFC 9000 §9.3.2: "it MUST close the connection silently by discarding all connection state."
+            Err(NoPath) => {
+                self.abandon(ConnectionError::TimedOut);
+                false
+            }
+        }
+    }
+
+    fn on_loss_timeout(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
+        self.outcome.clear();
+        let situation = self.situation();
+        let path = self.paths.active_mut();
+        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation };
+        let probe = self.recovery.on_timeout(now, &mut ctx, &mut self.outcome);
+        self.settle(now, family);
+        if probe.is_none() {
+            return;
+        }
+        self.stats.probe_timeouts += 1;
+        // RFC 9002 §6.2.4: a probe carries new data if there is any, else what is in flight longest, else a PING.
+        let mut tokens = std::mem::take(&mut self.probe_tokens);
+        for space in SpaceId::ALL {
+            if self.recovery.probes_owed(space) > 0 {
+                self.recovery.probe_tokens(space, &mut tokens);
+            }
+        }
+        for token in tokens.drain(..) {
+            self.token_lost(now, token, family);
+        }
+        self.probe_tokens = tokens;
+    }
+
+    /// What recovery has to know of the handshake and the path.
+    pub(super) fn situation(&self) -> Situation {
+        let path = self.paths.active();
+        Situation {
+            handshake_confirmed: self.confirmed,
+            has_handshake_keys: self.has_handshake_keys,
+            peer_completed_address_validation: self.peer_validated_us,
+            amplification_limited: path.amplification.budget() < u64::from(path.mtu.current()),
+        }
+    }
+
+    /// Sets the timers that follow from state.
+    pub fn rearm(&mut self, now: Instant) {
+        if !self.lifecycle.is_open() {
+            return;
+        }
+        // What is overdue is due now: a deadline never lies in the past.
+        let due = |deadline: Option<Instant>| deadline.map(|deadline| deadline.max(now));
+        let loss = self.recovery.deadline(&self.paths.active().rtt, self.situation());
+        self.timers.set(Timer::Loss, due(loss));
+        let ack = self.acks[SpaceId::Data as usize].deadline();
+        self.timers.set(Timer::Ack, due(ack));
+        self.timers.set(Timer::PathValidation, due(self.paths.validation_deadline()));
+        self.timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
+        // RFC 9000 §10.1: "endpoints MUST increase the idle timeout period to be at least three times the current PTO".
+        let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
+        self.timers.set(Timer::Idle, due(idle));
+        if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
+            self.timers.set(Timer::KeepAlive, due(Some(self.last_activity() + interval)));
+        }
+    }
+
+    /// Starts the closing or draining period: three times the PTO (RFC 9000 §10.2).
+    pub(super) fn start_close_timer(&mut self) {
+        if self.timers.get(Timer::Close).is_none() && !self.lifecycle.is_drained() {
+            let end = self.now + self.pto() * 3;
+            self.timers.set(Timer::Close, Some(end));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The TLS handshake over CRYPTO frames (RFC 9001 §4): bytes between the session and one crypto stream a packet number space, keys from the
+//! session into the ladder.
+//!
+//! Invariant: bytes that the session writes go to the level of the keys that it gave last (RFC 9001 §4.1.4).
+
+use super::crypto_stream::CryptoStream;
+use super::keys::Ladder;
+use crate::crypto::{NewKeys, TlsSession};
+use crate::error::TransportError;
+use crate::id::SpaceId;
+
+/// A handshake and its three byte streams.
+pub struct Handshake {
+    session: Box<dyn TlsSession>,
+    streams: [CryptoStream; 3],
+    send_space: SpaceId,
+    scratch: Vec<u8>,
+    complete: bool,
+}
+
+impl Handshake {
+    /// A handshake that has not said anything yet.
+    pub fn new(session: Box<dyn TlsSession>) -> Self {
+        Self {
+            session,
+            streams: Default::default(),
+            send_space: SpaceId::Initial,
+            scratch: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// The session, for what it can tell.
+    pub fn session(&self) -> &dyn TlsSession {
+        &*self.session
+    }
+
+    /// The session, to derive keys.
+    pub fn session_mut(&mut self) -> &mut dyn TlsSession {
+        &mut *self.session
+    }
+
+    /// The crypto stream of `space`.
+    pub fn stream(&mut self, space: SpaceId) -> &mut CryptoStream {
+        &mut self.streams[space as usize]
+    }
+
+    /// Whether `space` has handshake bytes to send.
+    pub fn wants_to_send(&self, space: SpaceId) -> bool {
+        self.streams[space as usize].peek().is_some()
+    }
+
+    /// Whether the handshake is complete (RFC 9001 §4.1.1).
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Drops the stream of a space whose keys are gone.
+    pub fn discard(&mut self, space: SpaceId) {
+        self.streams[space as usize] = CryptoStream::default();
+    }
+
+    /// Takes a CRYPTO frame.
+    ///
+    /// # Errors
+    /// CRYPTO_BUFFER_EXCEEDED (RFC 9000 §7.5), PROTOCOL_VIOLATION for data left over at a key change (RFC 9001 §4.1.3), or the alert.
+    pub fn receive(&mut self, space: SpaceId, offset: u64, data: &[u8]) -> Result<(), TransportError> {
+        let stream = &mut self.streams[space as usize];
+        stream.receive(offset, data)?;
+        while let Some(bytes) = stream.read() {
+            self.session.read(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what the session has to say into the crypto streams and its keys into the ladder. Returns whether the handshake became
+    /// complete by this call.
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION if bytes of an older level are left when keys change (RFC 9001 §4.1.3).
+    pub fn drive(&mut self, keys: &mut Ladder) -> Result<bool, TransportError> {
+        loop {
+            self.scratch.clear();
+            let new_keys = self.session.write(&mut self.scratch);
+            if !self.scratch.is_empty() {
+                self.streams[self.send_space as usize].write(&self.scratch);
+            }
+            match new_keys {
+                Some(new) => {
+                    // RFC 9001 §4.1.3: the level below must be read to its end.
+                    if matches!(new, NewKeys::Handshake(_)) {
+                        self.streams[SpaceId::Initial as usize].finish_receiving()?;
+                        self.send_space = SpaceId::Handshake;
+                    } else {
+                        self.send_space = SpaceId::Data;
+                    }
+                    keys.install(new);
+                }
+                None if self.scratch.is_empty() => break,
+                None => {}
+            }
+        }
+        let complete = !self.session.is_handshaking();
+        let newly = complete && !self.complete;
+        self.complete = complete;
+        if newly {
+            self.streams[SpaceId::Handshake as usize].finish_receiving()?;
+            self.scratch = Vec::new();
+        }
+        if keys.wants_next() {
+            if let Some(next) = self.session.next_packet_keys() {
+                keys.provide_next(next);
+            }
+        }
+        Ok(newly)
+    }
+}

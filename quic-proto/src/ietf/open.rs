@@ -1,0 +1,258 @@
+//! From a datagram to frames: coalesced packets are parted, header protection is removed, numbers are restored, packets are opened in place.
+//!
+//! Packets that cannot be used are dropped one by one, never the rest of the datagram with them (RFC 9000 §12.2). Packets that came
+//! before their keys wait in the bounded stash.
+
+use super::Ietf;
+use super::keys::OpenError;
+use super::wire::header::{self, LongHeader, LongKind};
+use crate::codec::packet_number;
+use crate::crypto::header_protection::{self, Unprotected};
+use crate::engine::Engine;
+use crate::error::{ConnectionError, TransportError, TransportErrorCode};
+use crate::id::{Cid, Level, ResetToken};
+use crate::net::Ecn;
+use crate::time::Instant;
+
+/// What a datagram amounted to.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Opened {
+    /// At least one packet was authentic.
+    pub authentic: bool,
+    /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
+    /// the datagram came on another path (RFC 9000 §9.3).
+    pub moves: bool,
+}
+
+/// Where a packet stands in its datagram.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    level: Level,
+    number_at: usize,
+}
+
+/// RFC 9000 §17.2, §17.3: reserved bits, protected by header protection.
+const fn reserved_bits(level: Level) -> u8 {
+    if matches!(level, Level::OneRtt) { header::SHORT_RESERVED } else { header::LONG_RESERVED }
+}
+
+impl Ietf {
+    /// Takes a datagram that was routed to this connection.
+    pub(super) fn open_datagram(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+    ) -> Opened {
+        let mut opened = Opened::default();
+        let mut rest = payload;
+        let mut first_dcid: Option<Cid> = None;
+        while !rest.is_empty() && !engine.lifecycle.is_silent() {
+            if rest[0] & header::LONG_FORM == 0 {
+                self.open_short(engine, now, ecn, rest, first_dcid, &mut opened);
+                return opened;
+            }
+            let Some(len) = self.open_long(engine, now, ecn, rest, &mut first_dcid, &mut opened) else {
+                break;
+            };
+            rest = &mut rest[len..];
+        }
+        opened
+    }
+
+    fn open_short(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        packet: &mut [u8],
+        first_dcid: Option<Cid>,
+        opened: &mut Opened,
+    ) {
+        let cid_len = self.local_scid.len();
+        let Ok(short) = header::parse_short(packet, cid_len) else {
+            engine.stats.discarded_packets += 1;
+            return;
+        };
+        // RFC 9000 §12.2: "Receivers SHOULD ignore any subsequent packets with a different Destination Connection ID than the first".
+        if first_dcid.is_some_and(|first| first != short.dcid) {
+            engine.stats.discarded_packets += 1;
+            return;
+        }
+        // The token must be read before the packet is opened in place (RFC 9000 §10.3.1).
+        let token = packet.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
+        self.arrived_on = short.dcid;
+        let place = Place { level: Level::OneRtt, number_at: short.number_offset };
+        let authentic = self.open_packet(engine, now, ecn, packet, place, opened);
+        if !authentic
+            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
+        {
+            engine.abandon(ConnectionError::Reset);
+        }
+    }
+
+    /// One packet with a long header. Returns its length, if what follows it can be found.
+    fn open_long(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        rest: &mut [u8],
+        first_dcid: &mut Option<Cid>,
+        opened: &mut Opened,
+    ) -> Option<usize> {
+        let version = rest.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)?;
+        if version == 0 {
+            self.on_version_negotiation(engine, rest);
+            return None;
+        }
+        // Another version: not of this connection, and what follows cannot be parted from it.
+        if version != self.version.0 {
+            engine.stats.discarded_packets += 1;
+            return None;
+        }
+        let Ok(long) = header::parse_long(rest, self.spec) else {
+            engine.stats.discarded_packets += 1;
+            return None;
+        };
+        if *first_dcid.get_or_insert(long.dcid) != long.dcid {
+            engine.stats.discarded_packets += 1;
+            return Some(long.packet_len);
+        }
+        let level = match long.kind {
+            LongKind::Initial => Level::Initial,
+            LongKind::ZeroRtt => Level::ZeroRtt,
+            LongKind::Handshake => Level::Handshake,
+            LongKind::Retry => {
+                self.on_retry(engine, rest);
+                return None;
+            }
+        };
+        if !self.ids_match(engine, &long) {
+            engine.stats.discarded_packets += 1;
+            return Some(long.packet_len);
+        }
+        let (scid, place, len) = (long.scid, Place { level, number_at: long.number_offset }, long.packet_len);
+        // RFC 9000 §17.2.2: a server's Initial with a token: "clients that receive an Initial packet with a non-zero Token Length field
+        // MUST either discard the packet or generate a connection error".
+        if level == Level::Initial && engine.side.is_client() && !long.token.is_empty() {
+            engine.stats.discarded_packets += 1;
+            return Some(len);
+        }
+        let before = engine.stats.received.packets;
+        self.arrived_on = long.dcid;
+        self.open_packet(engine, now, ecn, &mut rest[..len], place, opened);
+        if engine.stats.received.packets > before {
+            self.on_first_packet(engine, scid);
+        }
+        Some(len)
+    }
+
+    /// RFC 9000 §7.2: once the peer chose its id, packets that bear another one are discarded.
+    fn ids_match(&self, _engine: &Engine, long: &LongHeader<'_>) -> bool {
+        self.peer_initial_scid.is_none_or(|scid| scid == long.scid)
+    }
+
+    /// Opens one packet and takes its frames. Returns whether it was authentic (or is kept for later).
+    fn open_packet(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        packet: &mut [u8],
+        place: Place,
+        opened: &mut Opened,
+    ) -> bool {
+        let Place { level, number_at } = place;
+        let Some(key) = self.keys.header_key_remote(level) else {
+            // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
+            if !self.keys.is_discarded(level)
+                && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet)
+            {
+                return true;
+            }
+            engine.stats.discarded_packets += 1;
+            return false;
+        };
+        let Some(Unprotected { first, number_len, truncated }) =
+            header_protection::unprotect(key, packet, number_at)
+        else {
+            engine.stats.discarded_packets += 1;
+            return false;
+        };
+        let space = level.space();
+        let expected = engine.acks[space as usize].largest().map_or(0, |largest| largest + 1);
+        let number = packet_number::decode(truncated, number_len, expected);
+        let (head, body) = packet.split_at_mut(number_at + number_len);
+        let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
+        let discard_at = now + engine.pto() * 3;
+        let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
+            Ok(opened) => {
+                self.opened_with_old_key = opened.old_key;
+                opened.len
+            }
+            Err(OpenError::Fatal(error)) => {
+                self.fail(engine, error);
+                return false;
+            }
+            Err(OpenError::NoKeys | OpenError::NotAuthentic) => {
+                engine.stats.discarded_packets += 1;
+                return false;
+            }
+        };
+        opened.authentic = true;
+        // RFC 9000 §12.3: "A receiver MUST discard a newly unprotected packet unless it is certain that it has not processed another
+        // packet with the same packet number from the same packet number space."
+        if engine.acks[space as usize].is_duplicate(number) {
+            engine.stats.discarded_packets += 1;
+            return true;
+        }
+        // RFC 9000 §17.2: reserved bits: "An endpoint MUST treat receipt of a packet that has a non-zero value for these bits, after
+        // removing both packet and header protection, as a connection error of type PROTOCOL_VIOLATION."
+        if first & reserved_bits(level) != 0 {
+            let reason = "reserved bits of the header are not zero";
+            self.fail(engine, TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason));
+            return true;
+        }
+        self.take_frames(engine, now, ecn, level, number, &body[..len], number >= expected, opened);
+        true
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the one place where a packet's facts meet; none of them outlives the call"
+    )]
+    fn take_frames(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        level: Level,
+        number: u64,
+        payload: &[u8],
+        newest: bool,
+        opened: &mut Opened,
+    ) {
+        match self.dispatch(engine, now, level, payload) {
+            Ok(frames) => {
+                if !frames.refused {
+                    engine.on_packet_received(level.space(), number, frames.ack_eliciting, ecn);
+                }
+                opened.moves |= level == Level::OneRtt && newest && frames.non_probing;
+                self.on_packet_opened(engine, level);
+            }
+            Err(error) => self.fail(engine, error),
+        }
+    }
+
+    /// Packets that waited for keys which are here now.
+    pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
+        for level in [Level::Handshake, Level::OneRtt] {
+            while self.keys.can_open(level) {
+                let Some(mut stashed) = self.stash.pop(level) else { break };
+                self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The first moment of a connection: parameters, Initial keys, the TLS session.
+
+use super::Ietf;
+use super::handshake::Handshake;
+use super::keys::Ladder;
+use super::stash::Stash;
+use super::wire::params::TransportParameters;
+use crate::config::{ClientConfig, ServerConfig};
+use crate::crypto::initial::initial_keys;
+use crate::crypto::token::AddressToken;
+use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
+use crate::engine::Engine;
+use crate::engine::start::EngineInit;
+use crate::id::{Cid, Side};
+use crate::invariants::{Version, VersionSpec, spec};
+use crate::net::FourTuple;
+use bytes::Bytes;
+
+/// RFC 9000 §7.2: the destination that a client makes up for its first packet has at least 8 bytes.
+const FIRST_DCID_LEN: usize = 8;
+
+/// What starts a client.
+pub(crate) struct ClientStart<'a> {
+    pub(crate) version: Version,
+    pub(crate) config: &'a ClientConfig,
+    pub(crate) server_name: &'a str,
+}
+
+/// The facts of the client's first packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerFirst {
+    /// Its destination: what Initial keys are made of.
+    pub(crate) dcid: Cid,
+    /// Its source: how the client is addressed.
+    pub(crate) scid: Cid,
+    /// The destination of the very first packet, before a Retry.
+    pub(crate) original_dcid: Cid,
+    /// The source of the Retry, if there was one; then it is `dcid`.
+    pub(crate) retry_scid: Option<Cid>,
+    /// Whether a token has validated the client's address.
+    pub(crate) validated: bool,
+}
+
+/// What starts a server.
+pub(crate) struct ServerStart<'a> {
+    pub(crate) version: Version,
+    pub(crate) config: &'a ServerConfig,
+    pub(crate) first: ServerFirst,
+}
+
+impl Ietf {
+    /// A client's family and engine, with its first flight ready; `None` if the version is not known.
+    pub(crate) fn client(
+        mut init: EngineInit,
+        start: &ClientStart<'_>,
+    ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
+        let Some(spec) = spec(start.version) else { return Ok(None) };
+        let local_scid = init.cids.generate(&mut *init.rng);
+        let mut first = [0; FIRST_DCID_LEN];
+        init.rng.fill(&mut first);
+        let original_dcid = Cid::new(&first).unwrap_or_default();
+        let params = local_params(&init, local_scid);
+        let mut encoded = Vec::new();
+        params.encode(&mut encoded, &mut *init.rng);
+        let session = start.config.tls.start(start.version.0, start.server_name, encoded)?;
+        let engine = init.engine(Side::Client, local_scid, original_dcid, true);
+        let mut family = Self::new(
+            spec,
+            start.version,
+            session,
+            params,
+            Side::Client,
+            local_scid,
+            original_dcid,
+            original_dcid,
+        );
+        family.token = start.config.token.clone().unwrap_or_default();
+        Ok(Some((family, engine)))
+    }
+
+    /// A server's family and engine, for a client whose first packet is still to be handled.
+    pub(crate) fn server(
+        mut init: EngineInit,
+        start: &ServerStart<'_>,
+    ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
+        let Some(spec) = spec(start.version) else { return Ok(None) };
+        let first = start.first;
+        let local_scid = init.cids.generate(&mut *init.rng);
+        let mut params = local_params(&init, local_scid);
+        params.original_destination_connection_id = Some(first.original_dcid);
+        params.retry_source_connection_id = first.retry_scid;
+        if !local_scid.is_empty() {
+            params.stateless_reset_token = Some(init.reset_key.token(&local_scid));
+        }
+        let mut encoded = Vec::new();
+        params.encode(&mut encoded, &mut *init.rng);
+        let tls: &dyn TlsServerConfig = &*start.config.tls;
+        let session = tls.start(start.version.0, encoded)?;
+        let new_token = address_token(&mut init, start.config);
+        let engine = init.engine(Side::Server, local_scid, first.scid, first.validated);
+        let mut family = Self::new(
+            spec,
+            start.version,
+            session,
+            params,
+            Side::Server,
+            local_scid,
+            first.original_dcid,
+            first.dcid,
+        );
+        family.new_token = new_token;
+        family.retry_scid = first.retry_scid;
+        family.peer_initial_scid = Some(first.scid);
+        Ok(Some((family, engine)))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a constructor: each argument is a field")]
+    fn new(
+        spec: &'static VersionSpec,
+        version: Version,
+        session: Box<dyn TlsSession>,
+        local_params: TransportParameters,
+        side: Side,
+        local_scid: Cid,
+        original_dcid: Cid,
+        initial_dcid: Cid,
+    ) -> Self {
+        let mut keys = Ladder::default();
+        keys.install_initial(initial_keys(&spec.initial_salt, &spec.labels, &initial_dcid, side));
+        Self {
+            version,
+            spec,
+            handshake: Handshake::new(session),
+            keys,
+            stash: Stash::default(),
+            local_params,
+            peer_params: None,
+            local_scid,
+            original_dcid,
+            retry_scid: None,
+            arrived_on: local_scid,
+            opened_with_old_key: false,
+            peer_initial_scid: None,
+            token: Bytes::new(),
+            handshake_done_owed: false,
+            new_token: None,
+            new_token_owed: None,
+            received_token: None,
+        }
+    }
+
+    /// Our source connection id, under which the endpoint routes packets here.
+    pub(crate) fn local_scid(&self) -> Cid {
+        self.local_scid
+    }
+}
+
+/// Parameters from the settings (RFC 9000 §18.2).
+fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
+    let config = &init.transport;
+    TransportParameters {
+        max_idle_timeout: config.max_idle_timeout.unwrap_or_default(),
+        max_udp_payload_size: init.max_udp_payload_size,
+        initial_max_data: config.connection_window,
+        initial_max_stream_data_bidi_local: config.stream_window,
+        initial_max_stream_data_bidi_remote: config.stream_window,
+        initial_max_stream_data_uni: config.stream_window,
+        initial_max_streams_bidi: config.max_bidi_streams,
+        initial_max_streams_uni: config.max_uni_streams,
+        ack_delay_exponent: config.ack_delay_exponent,
+        max_ack_delay: config.max_ack_delay,
+        active_connection_id_limit: config.active_cid_limit,
+        disable_active_migration: !config.migration,
+        initial_source_connection_id: Some(local_scid),
+        ..TransportParameters::default()
+    }
+}
+
+/// A token for the client's next connection (RFC 9000 §8.1.3).
+fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
+    let FourTuple { remote, .. } = init.path;
+    let issued = init.epoch.at(init.now);
+    (config.address_tokens > 0).then(|| {
+        config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
+    })
+}

@@ -1,0 +1,238 @@
+//! QUIC hosts for the network: an endpoint of quic-proto with an application that transfers bytes and checks every one of them.
+//!
+//! A client opens connections and on each of them streams; each stream starts with a request that says how much shall come back, followed
+//! by data. The server checks what it gets and sends what was asked for. The value of each byte follows from the stream and its offset, so
+//! that a byte that is lost, repeated or out of place is found at once.
+//!
+//! ```
+//! use quic_sim::quic::{Host, HostConfig, Transfer};
+//! use quic_sim::units::{mbit, ms, percent};
+//! use quic_sim::Scenario;
+//!
+//! let config = HostConfig::default();
+//! let scenario = Scenario::between(
+//!     move |setup| Host::client(setup, &HostConfig::default(), vec![Transfer::bidi(100_000, 300_000); 3]),
+//!     move |setup| Host::server(setup, &config),
+//! )
+//! .rate(mbit(20))
+//! .delay(ms(15))
+//! .loss(percent(2))
+//! .until(|view| view.nodes[0].is_done());
+//! let report = scenario.run(1).expect_ok();
+//! assert_eq!(report.client().failure(), None);
+//! ```
+
+mod transfer;
+
+pub use transfer::{Transfer, pattern};
+
+use crate::node::Node;
+use crate::scenario::Setup;
+use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use quic_proto::connection::Connection;
+use quic_proto::crypto::null::{NullClient, NullServer};
+use quic_proto::crypto::{TlsClientConfig, TlsServerConfig};
+use quic_proto::endpoint::{ConnectionHandle, Endpoint};
+use quic_proto::error::{AppError, ConnectionError};
+use quic_proto::event::Event;
+use quic_proto::net::{Datagram, FourTuple, Transmit};
+use quic_proto::time::{Instant, UnixTime};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use transfer::Streams;
+
+/// How hosts are set up. The default has default transport settings and the handshake without security, whose keys follow from the
+/// seed: runs repeat to the byte.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// Transport settings.
+    pub transport: Arc<TransportConfig>,
+    /// The client's TLS.
+    pub client_tls: Arc<dyn TlsClientConfig>,
+    /// The server's TLS.
+    pub server_tls: Arc<dyn TlsServerConfig>,
+    /// Length of connection ids in bytes, 0 to 20.
+    pub cid_len: usize,
+    /// Whether the server asks each client to prove its address.
+    pub retry: bool,
+    /// Whether the server reads what comes; one that does not must stop its client.
+    pub server_reads: bool,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            transport: Arc::new(TransportConfig::default()),
+            client_tls: Arc::new(NullClient { alpn: vec![b"sim".to_vec()], ..NullClient::default() }),
+            server_tls: Arc::new(NullServer { alpn: vec![b"sim".to_vec()], ..NullServer::default() }),
+            cid_len: 8,
+            retry: false,
+            server_reads: true,
+        }
+    }
+}
+
+/// A QUIC endpoint with its application, as a node of the network.
+pub struct Host {
+    endpoint: Endpoint,
+    retry: bool,
+    reads: bool,
+    connections: BTreeMap<ConnectionHandle, Streams>,
+    script: Vec<Transfer>,
+    closed: Vec<ConnectionError>,
+    failure: Option<String>,
+    accepted: usize,
+    done: bool,
+}
+
+impl Host {
+    /// A client that makes one connection, carries out `transfers` on it at once, and closes it.
+    pub fn client(setup: Setup, config: &HostConfig, transfers: Vec<Transfer>) -> Self {
+        let server = setup.server;
+        let mut host = Self::new(setup, config, false);
+        let tls = Arc::clone(&config.client_tls);
+        let client = ClientConfig::new(tls).transport(Arc::clone(&config.transport));
+        host.script = transfers;
+        match host.endpoint.connect(Instant::EPOCH, FourTuple::to(server), "server.test", &client) {
+            Ok(handle) => drop(host.connections.insert(handle, Streams::client(true))),
+            Err(error) => host.failure = Some(error.to_string()),
+        }
+        host
+    }
+
+    /// A server that answers every client.
+    pub fn server(setup: Setup, config: &HostConfig) -> Self {
+        Self::new(setup, config, true)
+    }
+
+    fn new(mut setup: Setup, config: &HostConfig, server: bool) -> Self {
+        let mut secret = [0; 32];
+        setup.rng.fill(&mut secret);
+        let server = server.then(|| {
+            let server = ServerConfig::new(Arc::clone(&config.server_tls), &secret);
+            Arc::new(server.transport(Arc::clone(&config.transport)))
+        });
+        let endpoint_config = EndpointConfig::new(&secret).random_cids(config.cid_len);
+        Self {
+            endpoint: Endpoint::new(endpoint_config, server, setup.rng, UnixTime::from_secs(1_700_000_000)),
+            retry: config.retry,
+            reads: config.server_reads,
+            connections: BTreeMap::new(),
+            script: Vec::new(),
+            closed: Vec::new(),
+            failure: None,
+            accepted: 0,
+            done: false,
+        }
+    }
+
+    /// Whether a client has carried out its transfers and its connection is closed.
+    pub fn is_done(&self) -> bool {
+        self.done || self.failure.is_some()
+    }
+
+    /// What went wrong, if anything did: a wrong byte, a stream that broke, a connection that ended before its time.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Why connections ended, in the order in which they did.
+    pub fn closed(&self) -> &[ConnectionError] {
+        &self.closed
+    }
+
+    /// How many clients were accepted.
+    pub fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// The endpoint, for what a test wants to know or do beside.
+    pub fn endpoint(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    /// Bytes of stream data that were received and found right.
+    pub fn received(&self) -> u64 {
+        self.connections.values().map(|streams| streams.received).sum()
+    }
+
+    /// The first connection, with its handle.
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        let handle = *self.connections.keys().next()?;
+        self.endpoint.connection(handle)
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+
+    /// Lets the application act on what happened.
+    fn drive(&mut self, now: Instant) {
+        while let Some(incoming) = self.endpoint.poll_incoming() {
+            if self.retry && !incoming.is_validated() {
+                if self.endpoint.retry(now, incoming).is_err() {
+                    self.fail("a client that answered a Retry is not validated".into());
+                }
+            } else if let Ok(handle) = self.endpoint.accept(now, incoming) {
+                self.accepted += 1;
+                self.connections.insert(handle, Streams::server(self.reads));
+            }
+        }
+        while let Some((handle, event)) = self.endpoint.poll_event() {
+            self.on_event(now, handle, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: Event) {
+        let Some(streams) = self.connections.get_mut(&handle) else { return };
+        if let Event::Closed(reason) = event {
+            let expected = match &reason {
+                ConnectionError::LocallyClosed => true,
+                ConnectionError::PeerApplication { code, .. } => code.as_u64() == 0,
+                _ => false,
+            };
+            if !expected {
+                self.failure.get_or_insert(format!("the connection ended: {reason}"));
+            }
+            self.done = true;
+            self.closed.push(reason);
+            return;
+        }
+        let Some(connection) = self.endpoint.connection(handle) else { return };
+        if event == Event::Connected {
+            streams.start(std::mem::take(&mut self.script));
+        }
+        if let Err(failure) = streams.on_event(connection, &event) {
+            self.failure.get_or_insert(failure);
+        }
+        if streams.is_finished() {
+            connection.close(now, AppError::default(), b"done");
+        }
+    }
+}
+
+impl Node for Host {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        self.endpoint.handle_datagram(now, datagram);
+        self.drive(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.drive(now);
+    }
+
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        max_segments: NonZeroUsize,
+    ) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, buf, max_segments)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.endpoint.next_timeout()
+    }
+}
