@@ -392,15 +392,15 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = (bool, Op)> {
-    let any = any::<usize>;
+    let at = any::<usize>;
     let op = prop_oneof![
         1 => prop_oneof![Just(Dir::Bi), Just(Dir::Uni)].prop_map(Op::Open),
-        4 => (any(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Write(at, len, copy)),
-        1 => any().prop_map(Op::Finish),
+        4 => (at(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Write(at, len, copy)),
+        1 => at().prop_map(Op::Finish),
         6 => (1..1400usize).prop_map(Op::Send),
-        6 => (any(), any::<bool>()).prop_map(|(at, twice)| Op::Deliver(at, twice)),
-        2 => any().prop_map(Op::Lose),
-        4 => (any(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Read(at, len, copy)),
+        6 => (at(), any::<bool>()).prop_map(|(at, twice)| Op::Deliver(at, twice)),
+        2 => at().prop_map(Op::Lose),
+        4 => (at(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Read(at, len, copy)),
     ];
     (any::<bool>(), op)
 }
