@@ -166,13 +166,15 @@ impl Streams {
         let id = handle.id;
         let stream = self.table.live(handle)?;
         if stream.wants & RESET != 0 {
-            if let Some((code, final_size)) = stream.send.as_ref().and_then(|send| send.pending_reset()) {
+            if let Some((code, final_size)) =
+                stream.send.as_ref().and_then(super::send::SendHalf::pending_reset)
+            {
                 return Some(Intent::ResetStream { id, code, final_size });
             }
             stream.wants &= !RESET;
         }
         if stream.wants & STOP != 0 {
-            if let Some(code) = stream.recv.as_ref().and_then(|recv| recv.pending_stop()) {
+            if let Some(code) = stream.recv.as_ref().and_then(super::recv::RecvHalf::pending_stop) {
                 return Some(Intent::StopSending { id, code });
             }
             stream.wants &= !STOP;
