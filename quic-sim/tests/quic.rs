@@ -18,21 +18,14 @@ fn hosts(config: HostConfig, transfers: Vec<Transfer>) -> Scenario<Host> {
 
 fn passes(scenario: &Scenario<Host>, seed: u64) {
     let report = scenario.run(seed);
-    assert_eq!(
-        report.outcome,
-        Outcome::Reached,
-        "{:?} {:?}",
-        report.client().failure(),
-        report.server().failure()
-    );
+    assert_eq!(report.outcome, Outcome::Reached, "{:?} {:?}", report.client().failure(), report.server().failure());
     assert_eq!(report.client().failure(), None);
     assert_eq!(report.server().failure(), None);
 }
 
 #[test]
 fn a_transfer_on_a_clean_path() {
-    let scenario =
-        hosts(HostConfig::default(), vec![Transfer::bidi(10_000, 1_000_000), Transfer::uni(50_000)]);
+    let scenario = hosts(HostConfig::default(), vec![Transfer::bidi(10_000, 1_000_000), Transfer::uni(50_000)]);
     passes(&scenario, 1);
 }
 

@@ -380,7 +380,7 @@ fn events_and_queues_do_not_grow_with_what_a_peer_repeats() {
     assert_eq!(end.len(), 1, "lower streams cost nothing before they are used");
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Open(Dir),
     Write(usize, usize, bool),
