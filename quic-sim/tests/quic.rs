@@ -1,8 +1,8 @@
 //! QUIC over the network: what arrives is what was sent, whatever the links do.
 
 use quic_sim::quic::{Host, HostConfig, Transfer};
-use quic_sim::units::{kib, mbit, ms, percent, secs};
-use quic_sim::{Outcome, Rebind, Scenario};
+use quic_sim::units::{mbit, ms, percent, secs};
+use quic_sim::{Outcome, Scenario};
 
 fn hosts(config: HostConfig, transfers: Vec<Transfer>) -> Scenario<Host> {
     let server = config.clone();
