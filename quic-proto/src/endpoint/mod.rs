@@ -268,6 +268,12 @@ impl Endpoint {
         slot(&mut self.slots, handle).map(|slot| &mut *slot.connection)
     }
 
+    /// A connection, only to look at; `None` if it is gone.
+    pub fn get(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        let slot = self.slots.get(handle.index())?.as_ref()?;
+        (slot.handle == handle).then_some(&*slot.connection)
+    }
+
     /// Closes all connections with the application's `code` and `reason`.
     pub fn close_all(&mut self, now: Instant, code: AppError, reason: &[u8]) {
         for at in 0..self.slots.len() {
