@@ -41,7 +41,7 @@ codes! {
     FINAL_SIZE_ERROR = 0x06, "Data beyond the final size, or a final size that changed.";
     FRAME_ENCODING_ERROR = 0x07, "A badly formatted frame.";
     TRANSPORT_PARAMETER_ERROR = 0x08, "Transport parameters that are badly formatted, missing or not permitted.";
-    CONNECTION_ID_LIMIT_ERROR = 0x09, "More connection ids than active_connection_id_limit.";
+    CONNECTION_ID_LIMIT_ERROR = 0x09, "More connection ids than `active_connection_id_limit`.";
     PROTOCOL_VIOLATION = 0x0a, "Some other violation of the protocol.";
     INVALID_TOKEN = 0x0b, "An invalid Retry token.";
     APPLICATION_ERROR = 0x0c, "The application or its protocol caused the close during the handshake.";

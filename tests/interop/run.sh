@@ -104,7 +104,7 @@ check() {
         rm -rf "$out"
     else
         failed=$((failed + 1))
-        tail -n 5 "$out.client" "$out.server.err" 2>/dev/null | sed 's/^/    /'
+        { tail -n 5 "$out.client" "$out.server.err" 2>/dev/null || true; } | sed "s/^/    /"
     fi
     say "$name ... $status ($((SECONDS - begun)) s)"
 }

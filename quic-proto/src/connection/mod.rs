@@ -250,10 +250,11 @@ impl Connection {
 
     /// Carries out a close that waited, once everything finished is delivered.
     fn settle_close(&mut self) {
-        if self.pending_close.is_some() && self.engine.streams.all_sent_acked() {
-            if let Some(frame) = self.pending_close.take() {
-                self.engine.close(frame);
-            }
+        if self.pending_close.is_some()
+            && self.engine.streams.all_sent_acked()
+            && let Some(frame) = self.pending_close.take()
+        {
+            self.engine.close(frame);
         }
     }
 }

@@ -12,16 +12,17 @@ impl Connection {
         if self.engine.lifecycle.is_silent() {
             return;
         }
-        let len = datagram.payload.len() as u64;
+        let Datagram { path, ecn, payload } = datagram;
+        let len = payload.len() as u64;
         self.engine.stats.received.datagrams += 1;
         self.engine.stats.received.bytes += len;
         self.engine.lifecycle.on_datagram();
-        if !self.admit(datagram.path, len) {
+        if !self.admit(path, len) {
             return;
         }
-        let opened = self.family.receive(&mut self.engine, now, datagram.ecn, datagram.payload);
+        let opened = self.family.receive(&mut self.engine, now, ecn, payload);
         if opened.authentic {
-            self.on_path(now, datagram.path, len, opened.moves);
+            self.on_path(now, path, len, opened.moves);
         }
         self.settle_close();
         self.engine.rearm(now);

@@ -97,17 +97,19 @@ impl Engine {
         if !self.lifecycle.is_open() {
             return;
         }
+        // What is overdue is due now: a deadline never lies in the past.
+        let due = |deadline: Option<Instant>| deadline.map(|deadline| deadline.max(now));
         let loss = self.recovery.deadline(&self.paths.active().rtt, self.situation());
-        self.timers.set(Timer::Loss, loss);
+        self.timers.set(Timer::Loss, due(loss));
         let ack = self.acks[SpaceId::Data as usize].deadline();
-        self.timers.set(Timer::Ack, ack);
-        self.timers.set(Timer::PathValidation, self.paths.validation_deadline());
-        self.timers.set(Timer::Mtu, self.paths.active().mtu.deadline());
+        self.timers.set(Timer::Ack, due(ack));
+        self.timers.set(Timer::PathValidation, due(self.paths.validation_deadline()));
+        self.timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
         // RFC 9000 §10.1: "endpoints MUST increase the idle timeout period to be at least three times the current PTO".
         let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
-        self.timers.set(Timer::Idle, idle);
+        self.timers.set(Timer::Idle, due(idle));
         if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
-            self.timers.set(Timer::KeepAlive, Some((self.last_activity() + interval).max(now)));
+            self.timers.set(Timer::KeepAlive, due(Some(self.last_activity() + interval)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Connection ids and stateless reset tokens.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 /// The longest connection id of QUIC v1 (RFC 9000 §17.2), in bytes.
@@ -53,13 +54,19 @@ impl fmt::Debug for Cid {
 }
 
 /// A stateless reset token (RFC 9000 §10.3). Compares in constant time; its bytes are not printed.
-#[derive(Clone, Copy, Eq, Hash)]
+#[derive(Clone, Copy, Eq)]
 pub struct ResetToken(pub [u8; 16]);
 
 impl PartialEq for ResetToken {
     // RFC 9000 §10.3.1: "An endpoint MUST NOT … leak information about the value of the token".
     fn eq(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    }
+}
+
+impl Hash for ResetToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -137,7 +137,7 @@ fn stream_intent(w: &mut crate::codec::Writer<'_>, intent: streams::Intent) {
         streams::Intent::StreamDataBlocked(id, limit) => encode::stream_data_blocked(w, id, limit),
         streams::Intent::StreamsBlocked(dir, limit) => encode::streams_blocked(w, dir, limit),
         streams::Intent::ResetStream { id, code, final_size } => {
-            encode::reset_stream(w, id, code, final_size)
+            encode::reset_stream(w, id, code, final_size);
         }
         streams::Intent::StopSending { id, code } => encode::stop_sending(w, id, code),
     }

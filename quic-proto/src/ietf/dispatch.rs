@@ -11,13 +11,13 @@ use crate::time::{Duration, Instant};
 
 /// What the frames of a packet amounted to.
 #[derive(Clone, Copy, Debug)]
-pub struct Dispatched {
+pub(super) struct Dispatched {
     /// The packet must be acknowledged.
-    pub ack_eliciting: bool,
+    pub(super) ack_eliciting: bool,
     /// It held other frames than those that probe a path (RFC 9000 §9.1).
-    pub non_probing: bool,
+    pub(super) non_probing: bool,
     /// Some data could not be kept: do not acknowledge the packet.
-    pub refused: bool,
+    pub(super) refused: bool,
 }
 
 impl Ietf {

@@ -142,7 +142,7 @@ impl Ietf {
         }
         if self.keys.seal(open.level, open.number, packet, open.number_at + open.number_len).is_err() {
             // RFC 9001 §6.6: without a key update in time "endpoints MUST stop using those keys".
-            self.fail(
+            Self::fail(
                 engine,
                 TransportError::new(TransportErrorCode::AEAD_LIMIT_REACHED, "the packet keys are used up"),
             );

@@ -114,7 +114,7 @@ impl Ietf {
     /// A client's first flight; a server has nothing to say yet.
     pub(crate) fn start(&mut self, engine: &mut Engine) {
         if let Err(error) = self.drive(engine) {
-            self.fail(engine, error);
+            Self::fail(engine, error);
         }
     }
 
@@ -126,10 +126,10 @@ impl Ietf {
 
     /// Gives the ladder the next packet keys when it wants them.
     fn provide_next_keys(&mut self) {
-        if self.keys.wants_next() {
-            if let Some(next) = self.handshake.session_mut().next_packet_keys() {
-                self.keys.provide_next(next);
-            }
+        if self.keys.wants_next()
+            && let Some(next) = self.handshake.session_mut().next_packet_keys()
+        {
+            self.keys.provide_next(next);
         }
     }
 
@@ -142,7 +142,7 @@ impl Ietf {
     }
 
     /// Ends the connection with a transport error.
-    fn fail(&mut self, engine: &mut Engine, error: TransportError) {
+    fn fail(engine: &mut Engine, error: TransportError) {
         tracing::debug!(%error, "violation");
         engine.close(crate::engine::lifecycle::CloseFrame::Transport(error));
     }

@@ -16,12 +16,12 @@ use crate::time::Instant;
 
 /// What a datagram amounted to.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// At least one packet was authentic.
-    pub authentic: bool,
+    pub(crate) authentic: bool,
     /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
     /// the datagram came on another path (RFC 9000 §9.3).
-    pub moves: bool,
+    pub(crate) moves: bool,
 }
 
 /// Where a packet stands in its datagram.
@@ -129,7 +129,7 @@ impl Ietf {
                 return None;
             }
         };
-        if !self.ids_match(engine, &long) {
+        if !self.ids_match(&long) {
             engine.stats.discarded_packets += 1;
             return Some(long.packet_len);
         }
@@ -150,7 +150,7 @@ impl Ietf {
     }
 
     /// RFC 9000 §7.2: once the peer chose its id, packets that bear another one are discarded.
-    fn ids_match(&self, _engine: &Engine, long: &LongHeader<'_>) -> bool {
+    fn ids_match(&self, long: &LongHeader<'_>) -> bool {
         self.peer_initial_scid.is_none_or(|scid| scid == long.scid)
     }
 
@@ -193,7 +193,7 @@ impl Ietf {
                 opened.len
             }
             Err(OpenError::Fatal(error)) => {
-                self.fail(engine, error);
+                Self::fail(engine, error);
                 return false;
             }
             Err(OpenError::NoKeys | OpenError::NotAuthentic) => {
@@ -212,7 +212,7 @@ impl Ietf {
         // removing both packet and header protection, as a connection error of type PROTOCOL_VIOLATION."
         if first & reserved_bits(level) != 0 {
             let reason = "reserved bits of the header are not zero";
-            self.fail(engine, TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason));
+            Self::fail(engine, TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason));
             return true;
         }
         self.take_frames(engine, now, ecn, level, number, &body[..len], number >= expected, opened);
@@ -242,7 +242,7 @@ impl Ietf {
                 opened.moves |= level == Level::OneRtt && newest && frames.non_probing;
                 self.on_packet_opened(engine, level);
             }
-            Err(error) => self.fail(engine, error),
+            Err(error) => Self::fail(engine, error),
         }
     }
 

@@ -174,7 +174,7 @@ impl Ietf {
     }
 
     /// RFC 9000 §7.3: the ids in the parameters must be those that the packets bore. "An endpoint MUST treat … as a connection error of type
-    /// TRANSPORT_PARAMETER_ERROR or PROTOCOL_VIOLATION": absence, or a mismatch.
+    /// TRANSPORT_PARAMETER_ERROR or `PROTOCOL_VIOLATION"`: absence, or a mismatch.
     fn authenticate_ids(&self, engine: &Engine, params: &TransportParameters) -> Result<(), TransportError> {
         let fail = |reason| Err(TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, reason));
         if params.initial_source_connection_id.is_none()

@@ -7,7 +7,7 @@
 
 mod negotiation;
 mod peek;
-mod version;
+pub mod version;
 
 pub use negotiation::{OfferedVersions, encode_version_negotiation};
 pub use peek::{PeekError, Peeked, peek};

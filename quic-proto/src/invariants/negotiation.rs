@@ -50,7 +50,7 @@ pub fn encode_version_negotiation(
         return None;
     }
     let mut writer = Writer::new(out);
-    // RFC 9000 §17.2.1: "Where QUIC might be multiplexed with other protocols (see [RFC7983]), servers SHOULD set the most significant
+    // RFC 9000 §17.2.1: "Where QUIC might be multiplexed with other protocols …, servers SHOULD set the most significant
     // bit of this field (0x40) to 1 so that Version Negotiation packets appear to have the Fixed Bit field."
     writer.u8(random_byte | 0xc0);
     writer.u32(0);

@@ -4,7 +4,7 @@
 //! without room or a read without data says [`WriteError::Blocked`] or [`ReadError::Blocked`], and an event follows. No timers.
 
 use super::recv::Readable;
-use super::table::{Handle, Stream};
+use super::table::Stream;
 use super::{Streams, intents};
 use crate::error::AppError;
 use bytes::Bytes;
@@ -171,18 +171,15 @@ impl SendStream<'_> {
             return Ok(len);
         }
         let streams = &mut *self.streams;
-        let Some(stream) = streams.table.get(self.slot) else { return Err(WriteError::Closed) };
-        let id = stream.id;
-        let Some(send) = stream.send.as_mut() else { return Err(WriteError::Closed) };
+        let stream = streams.table.get(self.slot);
+        let Some(send) = stream.and_then(|stream| stream.send.as_mut()) else {
+            return Err(WriteError::Closed);
+        };
+        send.waiting = true;
         let by_peer = send.writable() == 0;
         let report = by_peer && send.credit.report_blocked();
-        // Only who waits for room in the buffer stands in that queue; a new limit finds its stream by id.
-        if !send.waiting || !by_peer {
-            send.waiting = true;
-            let handle = Handle { slot: self.slot, id };
-            if !by_peer && streams.waiting.back() != Some(&handle) && !streams.waiting.contains(&handle) {
-                streams.waiting.push_back(handle);
-            }
+        if !by_peer {
+            streams.wait_for_room(self.slot);
         }
         if report {
             streams.want(self.slot, intents::BLOCKED);

@@ -330,8 +330,12 @@ impl Streams {
             return;
         }
         while let Some(handle) = self.waiting.pop_front() {
-            if let Some(send) = self.table.live(handle).and_then(|stream| stream.send.as_mut())
+            let Some(stream) = self.table.live(handle) else { continue };
+            stream.waiting_queued = false;
+            // Who waits for the peer's limit as well hears when that is raised.
+            if let Some(send) = stream.send.as_mut()
                 && send.waiting
+                && send.writable() > 0
             {
                 send.waiting = false;
                 self.events.push_back(StreamEvent::Writable(handle.id));
@@ -356,9 +360,23 @@ impl Streams {
 
     fn raise_stream_data(&mut self, slot: u32, id: StreamId, limit: u64) {
         let Some(send) = self.table.get(slot).and_then(|stream| stream.send.as_mut()) else { return };
-        if send.credit.raise(limit) && send.waiting && self.buffered < self.config.send_buffer {
+        if !send.credit.raise(limit) || !send.waiting {
+            return;
+        }
+        if self.buffered < self.config.send_buffer {
             send.waiting = false;
             self.events.push_back(StreamEvent::Writable(id));
+        } else {
+            self.wait_for_room(slot);
+        }
+    }
+
+    /// Puts a stream into the queue of those that wait for room in the send buffer.
+    fn wait_for_room(&mut self, slot: u32) {
+        let Some(stream) = self.table.get(slot) else { return };
+        if !stream.waiting_queued {
+            stream.waiting_queued = true;
+            self.waiting.push_back(Handle { slot, id: stream.id });
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Stream {
     pub(super) wants: u8,
     /// Whether it is in the queue of streams with such frames.
     pub(super) wants_queued: bool,
+    /// Whether it is in the queue of streams that wait for room in the send buffer.
+    pub(super) waiting_queued: bool,
 }
 
 #[derive(Default, Debug)]
@@ -93,6 +95,7 @@ impl Table {
             queued: [false; 2],
             wants: 0,
             wants_queued: false,
+            waiting_queued: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,

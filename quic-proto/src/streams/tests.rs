@@ -1,1 +1,578 @@
+//! Two ends talk to each other through frames that can be lost, doubled and reordered.
 
+use super::*;
+use crate::error::{AppError, TransportError, TransportErrorCode};
+use crate::recovery::token::Token;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RTT: Duration = Duration::from_millis(20);
+
+fn config(side: Side) -> StreamsConfig {
+    StreamsConfig {
+        side,
+        stream_window: 10_000,
+        stream_window_max: 40_000,
+        connection_window: 25_000,
+        connection_window_max: 80_000,
+        max_bidi: 4,
+        max_uni: 3,
+        send_buffer: 30_000,
+    }
+}
+
+fn limits(config: &StreamsConfig) -> PeerLimits {
+    PeerLimits {
+        max_data: config.connection_window,
+        stream_data_bidi_local: config.stream_window,
+        stream_data_bidi_remote: config.stream_window,
+        stream_data_uni: config.stream_window,
+        max_bidi: config.max_bidi,
+        max_uni: config.max_uni,
+    }
+}
+
+/// Client and server, with each other's limits.
+fn pair() -> [Streams; 2] {
+    let configs = [config(Side::Client), config(Side::Server)];
+    let mut ends = configs.map(Streams::new);
+    ends[0].set_peer_limits(limits(&configs[1]));
+    ends[1].set_peer_limits(limits(&configs[0]));
+    ends
+}
+
+fn client() -> Streams {
+    let [client, _] = pair();
+    client
+}
+
+#[derive(Clone, Debug)]
+enum Frame {
+    Stream(StreamId, u64, Vec<u8>, bool),
+    Other(Intent),
+}
+
+/// The next frame that an end wants to send, of at most `max` stream bytes.
+fn next_frame(from: &mut Streams, max: usize) -> Option<(Frame, Token)> {
+    if let Some(intent) = from.peek_intent() {
+        return Some((Frame::Other(intent), from.take_intent(&intent)));
+    }
+    let sendable = from.peek_data()?;
+    let mut data = vec![0; sendable.len.min(max)];
+    let token = from.take_data(&sendable, data.len(), &mut data);
+    let Token::Stream { fin, .. } = token else { panic!("a stream's token") };
+    Some((Frame::Stream(sendable.id, sendable.offset, data, fin), token))
+}
+
+fn deliver(to: &mut Streams, now: Instant, frame: &Frame) -> Result<Received, TransportError> {
+    match *frame {
+        Frame::Stream(id, offset, ref data, fin) => return to.on_stream(now, RTT, id, offset, data, fin),
+        Frame::Other(Intent::MaxData(limit)) => to.on_max_data(limit),
+        Frame::Other(Intent::MaxStreamData(id, limit)) => to.on_max_stream_data(id, limit),
+        Frame::Other(Intent::MaxStreams(dir, limit)) => to.on_max_streams(dir, limit),
+        Frame::Other(Intent::DataBlocked(limit)) => to.on_data_blocked(limit),
+        Frame::Other(Intent::StreamDataBlocked(id, limit)) => to.on_stream_data_blocked(id, limit),
+        Frame::Other(Intent::StreamsBlocked(dir, limit)) => to.on_streams_blocked(dir, limit),
+        Frame::Other(Intent::ResetStream { id, code, final_size }) => {
+            to.on_reset_stream(id, code, final_size)
+        }
+        Frame::Other(Intent::StopSending { id, code }) => to.on_stop_sending(id, code),
+    }
+    .map(|()| Received::Stored)
+}
+
+/// Sends and acknowledges everything that both want to say.
+fn settle(ends: &mut [Streams; 2]) {
+    let mut quiet = 0;
+    while quiet < 2 {
+        quiet += 1;
+        while let Some((frame, token)) = next_frame(&mut ends[0], 1200) {
+            deliver(&mut ends[1], Instant::EPOCH, &frame).unwrap();
+            ends[0].on_acked(token);
+            quiet = 0;
+        }
+        ends.swap(0, 1);
+    }
+    if ends[0].config.side == Side::Server {
+        ends.swap(0, 1);
+    }
+}
+
+fn events(end: &mut Streams) -> Vec<StreamEvent> {
+    std::iter::from_fn(|| end.poll_event()).collect()
+}
+
+fn bidi(side: Side, index: u64) -> StreamId {
+    StreamId::new(side, Dir::Bi, index)
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, TransportError>) -> TransportErrorCode {
+    result.unwrap_err().code
+}
+
+fn byte(id: StreamId, offset: u64) -> u8 {
+    (id.as_u64() * 101 + offset * 31 + offset / 251) as u8
+}
+
+#[test]
+fn a_request_and_its_response_leave_nothing_behind() {
+    let mut ends = pair();
+    let id = ends[0].open(Dir::Bi).unwrap();
+    ends[0].send_stream(id).unwrap().write(b"request").unwrap();
+    ends[0].send_stream(id).unwrap().finish().unwrap();
+    assert!(!ends[0].all_sent_acked());
+    settle(&mut ends);
+    assert!(ends[0].all_sent_acked());
+    assert_eq!(events(&mut ends[0]), [StreamEvent::Finished(id)]);
+    assert_eq!(events(&mut ends[1]), [StreamEvent::Opened(Dir::Bi), StreamEvent::Readable(id)]);
+    assert_eq!(ends[1].accept(Dir::Bi), Some(id));
+    assert_eq!(ends[1].accept(Dir::Bi), None);
+    let mut out = [0; 20];
+    assert_eq!(ends[1].recv_stream(id).unwrap().read(&mut out), Ok(Read { len: 7, fin: true }));
+    assert_eq!(&out[..7], b"request");
+    let mut response = bytes::Bytes::from(vec![5; 2000]);
+    assert_eq!(ends[1].send_stream(id).unwrap().write_bytes(&mut response), Ok(2000));
+    ends[1].send_stream(id).unwrap().finish().unwrap();
+    settle(&mut ends);
+    assert_eq!(ends[0].recv_stream(id).unwrap().read_bytes(5000).unwrap().unwrap(), vec![5; 2000]);
+    assert_eq!(ends[0].recv_stream(id).unwrap().read_bytes(5000), Ok(None));
+    assert!(ends[0].is_empty() && ends[1].is_empty());
+    assert_eq!(ends[0].recv_stream(id).unwrap_err(), ClosedStream);
+    for end in &ends {
+        assert_eq!((end.pool.bytes_in_use(), end.buffered()), (0, 0));
+    }
+}
+
+#[test]
+fn stream_states_rfc_9000_section_19() {
+    let code_of_app = AppError::from(1);
+    let mut end = client();
+    let (own_uni, peer_uni) =
+        (StreamId::new(Side::Client, Dir::Uni, 0), StreamId::new(Side::Server, Dir::Uni, 0));
+    let state = TransportErrorCode::STREAM_STATE_ERROR;
+    for id in [own_uni, bidi(Side::Client, 0)] {
+        assert_eq!(code(end.on_stream(Instant::EPOCH, RTT, id, 0, b"", false)), state);
+        assert_eq!(code(end.on_reset_stream(id, code_of_app, 0)), state);
+        assert_eq!(code(end.on_stream_data_blocked(id, 0)), state);
+        assert_eq!(code(end.on_stop_sending(id, code_of_app)), state);
+        assert_eq!(code(end.on_max_stream_data(id, 0)), state);
+    }
+    assert_eq!(code(end.on_stop_sending(peer_uni, code_of_app)), state);
+    assert_eq!(code(end.on_max_stream_data(peer_uni, 0)), state);
+    let limit = TransportErrorCode::STREAM_LIMIT_ERROR;
+    assert_eq!(code(end.on_max_stream_data(bidi(Side::Server, 4), 0)), limit);
+    assert_eq!(code(end.on_stream(Instant::EPOCH, RTT, bidi(Side::Server, 4), 0, b"", false)), limit);
+    assert_eq!(code(end.on_max_streams(Dir::Bi, (1 << 60) + 1)), TransportErrorCode::FRAME_ENCODING_ERROR);
+    assert_eq!(
+        code(end.on_streams_blocked(Dir::Bi, (1 << 60) + 1)),
+        TransportErrorCode::FRAME_ENCODING_ERROR
+    );
+}
+
+#[test]
+fn final_sizes_rfc_9000_section_4_5() {
+    let mut end = client();
+    let (id, now, wrong) = (bidi(Side::Server, 0), Instant::EPOCH, TransportErrorCode::FINAL_SIZE_ERROR);
+    end.on_stream(now, RTT, id, 10, b"data", false).unwrap();
+    assert_eq!(code(end.on_stream(now, RTT, id, 0, b"data", true)), wrong, "below what was received");
+    assert_eq!(code(end.on_reset_stream(id, AppError::from(1), 13)), wrong);
+    end.on_stream(now, RTT, id, 20, b"", true).unwrap();
+    end.on_stream(now, RTT, id, 20, b"", true).unwrap();
+    assert_eq!(code(end.on_stream(now, RTT, id, 20, b"x", false)), wrong, "beyond");
+    assert_eq!(code(end.on_stream(now, RTT, id, 20, b"x", true)), wrong, "changed");
+    assert_eq!(code(end.on_reset_stream(id, AppError::from(1), 21)), wrong);
+    end.on_reset_stream(id, AppError::from(1), 20).unwrap();
+    assert_eq!(end.recv_stream(id).unwrap().read(&mut [0; 9]), Err(ReadError::Reset(AppError::from(1))));
+}
+
+#[test]
+fn flow_control_rfc_9000_section_4_1() {
+    let (now, exceeded) = (Instant::EPOCH, TransportErrorCode::FLOW_CONTROL_ERROR);
+    let mut end = client();
+    assert_eq!(code(end.on_stream(now, RTT, bidi(Side::Server, 0), 9_999, b"xy", false)), exceeded);
+    for index in 0..2 {
+        end.on_stream(now, RTT, bidi(Side::Server, index), 9_999, b"x", false).unwrap();
+    }
+    let third = bidi(Side::Server, 2);
+    assert_eq!(code(end.on_stream(now, RTT, third, 5_000, b"x", false)), exceeded, "of the connection");
+    assert_eq!(code(end.on_reset_stream(third, AppError::from(0), 5_001)), exceeded);
+    end.on_stream(now, RTT, third, 4_999, b"x", false).unwrap();
+}
+
+#[test]
+fn a_reset_gives_the_connection_its_credit_back() {
+    let mut end = client();
+    end.on_stream(Instant::EPOCH, RTT, bidi(Side::Server, 0), 0, &[0; 1000], false).unwrap();
+    end.on_reset_stream(bidi(Side::Server, 0), AppError::from(3), 9_000).unwrap();
+    assert_eq!(end.peek_intent(), Some(Intent::MaxData(34_000)));
+    assert_eq!(end.pool.bytes_in_use(), 0);
+}
+
+#[test]
+fn a_stopped_stream_gives_credit_back_and_ends_with_the_peers_reset() {
+    let mut ends = pair();
+    let id = ends[0].open(Dir::Uni).unwrap();
+    ends[0].send_stream(id).unwrap().write(&[1; 9000]).unwrap();
+    settle(&mut ends);
+    assert_eq!(ends[1].accept(Dir::Uni), Some(id));
+    ends[1].recv_stream(id).unwrap().stop(AppError::from(7)).unwrap();
+    assert_eq!(ends[1].recv_stream(id).unwrap().read(&mut [0; 9]), Err(ReadError::Closed));
+    settle(&mut ends);
+    assert!(events(&mut ends[0]).contains(&StreamEvent::Stopped(id, AppError::from(7))));
+    assert!(ends[0].is_empty() && ends[1].is_empty());
+    assert_eq!(ends[0].send_credit.limit(), 34_000);
+    assert_eq!(ends[0].own_opened[1].credit.limit(), 4, "a stream may take its place");
+}
+
+#[test]
+fn stopping_resets_and_tells_the_writer() {
+    let mut end = client();
+    let id = end.open(Dir::Bi).unwrap();
+    end.send_stream(id).unwrap().write(&[1; 100]).unwrap();
+    end.on_stop_sending(id, AppError::from(9)).unwrap();
+    assert_eq!(end.send_stream(id).unwrap().write(b"x"), Err(WriteError::Stopped(AppError::from(9))));
+    assert!(!end.can_send());
+    let reset = Intent::ResetStream { id, code: AppError::from(9), final_size: 0 };
+    assert_eq!(end.peek_intent(), Some(reset));
+    let token = end.take_intent(&reset);
+    assert_eq!(end.peek_intent(), None);
+    end.on_lost(token);
+    assert_eq!(end.peek_intent(), Some(reset));
+}
+
+#[test]
+fn writes_wait_for_the_stream_and_say_so_once() {
+    let mut end = client();
+    let id = end.open(Dir::Bi).unwrap();
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 20_000]), Ok(10_000));
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    let blocked = Intent::StreamDataBlocked(id, 10_000);
+    assert_eq!(end.peek_intent(), Some(blocked));
+    end.take_intent(&blocked);
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    assert_eq!(end.peek_intent(), None);
+    end.on_max_stream_data(id, 9_000).unwrap();
+    assert_eq!(end.poll_event(), None, "limits do not shrink");
+    end.on_max_stream_data(id, 10_005).unwrap();
+    assert_eq!(end.poll_event(), Some(StreamEvent::Writable(id)));
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Ok(5));
+}
+
+#[test]
+fn writes_wait_for_room_in_the_send_buffer() {
+    let mut end = client();
+    end.on_max_data(1 << 20).unwrap();
+    let ids: Vec<_> = (0..4).map(|_| end.open(Dir::Bi).unwrap()).collect();
+    for id in &ids[..3] {
+        assert_eq!(end.send_stream(*id).unwrap().write(&[0; 10_000]), Ok(10_000));
+    }
+    assert_eq!(end.send_stream(ids[3]).unwrap().write(b"x"), Err(WriteError::Blocked));
+    assert_eq!(end.send_stream(ids[3]).unwrap().write(b"x"), Err(WriteError::Blocked));
+    let tokens: Vec<_> = std::iter::from_fn(|| next_frame(&mut end, 1000)).map(|(_, token)| token).collect();
+    assert!(!end.can_send());
+    for token in tokens {
+        end.on_acked(token);
+    }
+    assert_eq!(events(&mut end), [StreamEvent::Writable(ids[3])]);
+    assert_eq!(end.buffered(), 0);
+}
+
+#[test]
+fn the_connections_limit_stops_new_data_only() {
+    let mut end = client();
+    let ids: Vec<_> = (0..3).map(|_| end.open(Dir::Bi).unwrap()).collect();
+    for id in &ids {
+        end.send_stream(*id).unwrap().write(&[0; 10_000]).unwrap();
+    }
+    let mut sent = Vec::new();
+    while end.can_send() {
+        let (frame, token) = next_frame(&mut end, 1000).unwrap();
+        assert!(matches!(frame, Frame::Stream(_, _, ref data, _) if !data.is_empty()));
+        sent.push(token);
+    }
+    assert_eq!(end.stats().sent, 25_000);
+    assert_eq!(end.peek_data(), None);
+    assert_eq!(end.peek_intent(), Some(Intent::DataBlocked(25_000)));
+    end.take_intent(&Intent::DataBlocked(25_000));
+    end.on_lost(sent[0]);
+    assert!(end.can_send(), "what was lost needs no credit");
+    assert!(next_frame(&mut end, 2000).is_some());
+    assert!(!end.can_send() && end.peek_intent().is_none());
+    end.on_max_data(30_000).unwrap();
+    assert!(end.can_send());
+}
+
+#[test]
+fn opening_waits_for_the_peers_limit() {
+    let mut end = client();
+    while end.open(Dir::Uni).is_some() {}
+    assert_eq!(end.peek_intent(), Some(Intent::StreamsBlocked(Dir::Uni, 3)));
+    end.take_intent(&Intent::StreamsBlocked(Dir::Uni, 3));
+    assert_eq!(end.open(Dir::Uni), None);
+    assert_eq!(end.peek_intent(), None);
+    end.on_max_streams(Dir::Uni, 4).unwrap();
+    assert_eq!(end.poll_event(), Some(StreamEvent::Available(Dir::Uni)));
+    assert!(end.open(Dir::Uni).is_some());
+}
+
+#[test]
+fn equals_take_turns_and_priority_goes_first() {
+    let mut end = client();
+    end.on_max_data(1 << 20).unwrap();
+    let ids: Vec<_> = (0..3).map(|_| end.open(Dir::Bi).unwrap()).collect();
+    for id in &ids {
+        end.send_stream(*id).unwrap().write(&[0; 10_000]).unwrap();
+    }
+    end.send_stream(ids[2]).unwrap().set_priority(5);
+    let mut order = Vec::new();
+    while let Some((Frame::Stream(id, _, data, _), _)) = next_frame(&mut end, 2048) {
+        order.extend(data.iter().map(|_| id));
+    }
+    let mut turns = Vec::new();
+    for run in order.chunk_by(|a, b| a == b) {
+        turns.push((run[0], run.len()));
+    }
+    let [a, b, c] = [ids[0], ids[1], ids[2]];
+    assert_eq!(turns, [(c, 10_000), (a, 8192), (b, 8192), (a, 1808), (b, 1808)]);
+}
+
+#[test]
+fn streams_that_are_not_metered_ignore_the_connections_limit() {
+    let mut ends = pair();
+    ends[0].send_credit = SendCredit::new(0);
+    let id = ends[0].open(Dir::Bi).unwrap();
+    ends[0].set_metered(id, false).unwrap();
+    ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
+    assert!(ends[0].can_send());
+    settle(&mut ends);
+    assert_eq!(ends[1].recv_stream(id).unwrap().read(&mut [0; 9]), Ok(Read { len: 5, fin: false }));
+}
+
+#[test]
+fn a_frame_with_too_many_gaps_before_it_is_refused_and_changes_nothing() {
+    let mut end = client();
+    let id = bidi(Side::Server, 0);
+    let mut refused = 0;
+    for at in 0..200 {
+        match end.on_stream(Instant::EPOCH, RTT, id, 2 * at + 1, b"x", at == 199).unwrap() {
+            Received::Stored => assert_eq!(refused, 0),
+            Received::Refused => refused += 1,
+        }
+    }
+    assert_eq!(refused, 200 - 64);
+    assert_eq!(end.recv_credit.received(), 128, "nothing refused was counted");
+    end.on_stream(Instant::EPOCH, RTT, id, 0, &[0; 500], true).unwrap();
+    assert_eq!(end.recv_stream(id).unwrap().read(&mut [1; 600]), Ok(Read { len: 500, fin: true }));
+}
+
+#[test]
+fn events_and_queues_do_not_grow_with_what_a_peer_repeats() {
+    let mut end = client();
+    let id = bidi(Side::Server, 3);
+    for _ in 0..1000 {
+        end.on_stream(Instant::EPOCH, RTT, id, 0, b"x", false).unwrap();
+        end.on_stop_sending(id, AppError::from(1)).unwrap();
+        end.on_streams_blocked(Dir::Bi, 0).unwrap();
+        end.on_stream_data_blocked(id, 0).unwrap();
+    }
+    assert_eq!(events(&mut end).len(), 3);
+    assert!(end.wanting.len() <= 1);
+    assert_eq!(end.len(), 1, "lower streams cost nothing before they are used");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Open(Dir),
+    Write(usize, usize, bool),
+    Finish(usize),
+    Send(usize),
+    Deliver(usize, bool),
+    Lose(usize),
+    Read(usize, usize, bool),
+}
+
+fn op() -> impl Strategy<Value = (bool, Op)> {
+    let at = any::<usize>;
+    let op = prop_oneof![
+        1 => prop_oneof![Just(Dir::Bi), Just(Dir::Uni)].prop_map(Op::Open),
+        4 => (at(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Write(at, len, copy)),
+        1 => at().prop_map(Op::Finish),
+        6 => (1..1400usize).prop_map(Op::Send),
+        6 => (at(), any::<bool>()).prop_map(|(at, twice)| Op::Deliver(at, twice)),
+        2 => at().prop_map(Op::Lose),
+        4 => (at(), 1..9000usize, any::<bool>()).prop_map(|(at, len, copy)| Op::Read(at, len, copy)),
+    ];
+    (any::<bool>(), op)
+}
+
+/// What the model knows of one end.
+#[derive(Default)]
+struct Model {
+    /// Streams that this end sends on: bytes written, and whether it finished.
+    sending: BTreeMap<StreamId, (u64, bool)>,
+    /// Streams that it receives on: bytes read, and whether the end came.
+    receiving: BTreeMap<StreamId, (u64, bool)>,
+    flight: Vec<(Frame, Token)>,
+}
+
+struct World {
+    ends: [Streams; 2],
+    models: [Model; 2],
+    now: Instant,
+}
+
+impl World {
+    fn pick<T: Clone>(map: &BTreeMap<StreamId, T>, at: usize) -> Option<StreamId> {
+        (!map.is_empty()).then(|| *map.keys().nth(at % map.len()).unwrap())
+    }
+
+    fn write(&mut self, side: usize, id: StreamId, len: usize, copy: bool) {
+        let written = &mut self.models[side].sending.get_mut(&id).unwrap().0;
+        let mut data: bytes::Bytes = (*written..*written + len as u64).map(|at| byte(id, at)).collect();
+        let Ok(mut stream) = self.ends[side].send_stream(id) else { return };
+        let result = if copy { stream.write(&data) } else { stream.write_bytes(&mut data) };
+        *written += result.unwrap_or(0) as u64;
+    }
+
+    fn read(&mut self, side: usize, id: StreamId, max: usize, copy: bool) {
+        let (at, ended) = self.models[side].receiving.get_mut(&id).unwrap();
+        let Ok(mut stream) = self.ends[side].recv_stream(id) else { return };
+        let mut out = vec![0; max];
+        let (data, fin) = if copy {
+            let Ok(Read { len, fin }) = stream.read(&mut out) else { return };
+            (bytes::Bytes::from(out).slice(..len), fin)
+        } else {
+            match stream.read_bytes(max) {
+                Ok(Some(data)) => (data, false),
+                Ok(None) => (bytes::Bytes::new(), true),
+                Err(_) => return,
+            }
+        };
+        assert!(data.iter().zip(*at..).all(|(got, at)| *got == byte(id, at)));
+        *at += data.len() as u64;
+        *ended |= fin;
+    }
+
+    fn send(&mut self, side: usize, max: usize) -> bool {
+        let could = self.ends[side].can_send();
+        let intent = self.ends[side].peek_intent().is_some();
+        let frame = next_frame(&mut self.ends[side], max);
+        assert_eq!(frame.is_some(), could || intent);
+        let sent = frame.is_some();
+        self.models[side].flight.extend(frame);
+        sent
+    }
+
+    fn deliver(&mut self, side: usize, at: usize, twice: bool) {
+        if self.models[side].flight.is_empty() {
+            return;
+        }
+        let at = at % self.models[side].flight.len();
+        let (frame, token) = self.models[side].flight.swap_remove(at);
+        for _ in 0..1 + usize::from(twice) {
+            assert_eq!(deliver(&mut self.ends[1 - side], self.now, &frame), Ok(Received::Stored));
+        }
+        self.ends[side].on_acked(token);
+        self.adopt(1 - side);
+    }
+
+    fn adopt(&mut self, side: usize) {
+        for dir in Dir::ALL {
+            while let Some(id) = self.ends[side].accept(dir) {
+                self.models[side].receiving.insert(id, (0, false));
+                if dir == Dir::Bi {
+                    self.models[side].sending.insert(id, (0, false));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, side: usize, op: Op) {
+        self.now += Duration::from_millis(3);
+        match op {
+            Op::Open(dir) => {
+                if let Some(id) = self.ends[side].open(dir) {
+                    self.models[side].sending.insert(id, (0, false));
+                    if dir == Dir::Bi {
+                        self.models[side].receiving.insert(id, (0, false));
+                    }
+                }
+            }
+            Op::Write(at, len, copy) => {
+                if let Some(id) = Self::pick(&self.models[side].sending, at) {
+                    self.write(side, id, len, copy);
+                }
+            }
+            Op::Finish(at) => {
+                if let Some(id) = Self::pick(&self.models[side].sending, at) {
+                    self.finish(side, id);
+                }
+            }
+            Op::Send(max) => {
+                self.send(side, max);
+            }
+            Op::Deliver(at, twice) => self.deliver(side, at, twice),
+            Op::Lose(at) => {
+                let flight = &mut self.models[side].flight;
+                if !flight.is_empty() {
+                    let (_, token) = flight.swap_remove(at % flight.len());
+                    self.ends[side].on_lost(token);
+                }
+            }
+            Op::Read(at, max, copy) => {
+                if let Some(id) = Self::pick(&self.models[side].receiving, at) {
+                    self.read(side, id, max, copy);
+                }
+            }
+        }
+        assert!(self.ends[side].buffered() <= 30_000);
+    }
+
+    fn finish(&mut self, side: usize, id: StreamId) {
+        if let Ok(mut stream) = self.ends[side].send_stream(id)
+            && stream.finish().is_ok()
+        {
+            self.models[side].sending.get_mut(&id).unwrap().1 = true;
+        }
+    }
+
+    /// Finishes, sends, delivers and reads everything.
+    fn finish_all(&mut self) {
+        for _ in 0..200 {
+            for side in 0..2 {
+                for id in self.models[side].sending.keys().copied().collect::<Vec<_>>() {
+                    self.finish(side, id);
+                }
+                while self.send(side, 1200) {}
+                while !self.models[side].flight.is_empty() {
+                    self.deliver(side, 0, false);
+                }
+                for id in self.models[1 - side].receiving.keys().copied().collect::<Vec<_>>() {
+                    self.read(1 - side, id, 100_000, true);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn all_bytes_arrive_in_order_whatever_is_lost(ops in prop::collection::vec(op(), 1..300)) {
+        let mut world = World { ends: pair(), models: Default::default(), now: Instant::EPOCH };
+        for (side, op) in ops {
+            world.step(usize::from(side), op);
+        }
+        world.finish_all();
+        for side in 0..2 {
+            for (id, (written, finished)) in &world.models[side].sending {
+                prop_assert!(*finished);
+                let received = world.models[1 - side].receiving.get(id);
+                prop_assert_eq!(received, Some(&(*written, true)));
+            }
+            let end = &world.ends[side];
+            prop_assert!(end.is_empty() && end.all_sent_acked() && !end.can_send());
+            prop_assert_eq!((end.pool.bytes_in_use(), end.buffered()), (0, 0));
+        }
+    }
+}

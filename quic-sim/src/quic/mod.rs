@@ -64,8 +64,8 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             transport: Arc::new(TransportConfig::default()),
-            client_tls: Arc::new(NullClient::default()),
-            server_tls: Arc::new(NullServer::default()),
+            client_tls: Arc::new(NullClient { alpn: vec![b"sim".to_vec()], ..NullClient::default() }),
+            server_tls: Arc::new(NullServer { alpn: vec![b"sim".to_vec()], ..NullServer::default() }),
             cid_len: 8,
             retry: false,
             server_reads: true,
@@ -94,7 +94,7 @@ impl Host {
         let tls = Arc::clone(&config.client_tls);
         let client = ClientConfig::new(tls).transport(Arc::clone(&config.transport));
         host.script = transfers;
-        match host.endpoint.connect(Instant::EPOCH, FourTuple::to(server), "server.test", client) {
+        match host.endpoint.connect(Instant::EPOCH, FourTuple::to(server), "server.test", &client) {
             Ok(handle) => drop(host.connections.insert(handle, Streams::client(true))),
             Err(error) => host.failure = Some(error.to_string()),
         }

@@ -18,7 +18,7 @@ pub const ACK_ECN: u64 = 0x03;
 pub struct AckFrame<'a> {
     /// The largest packet number that is acknowledged.
     pub largest: PacketNumber,
-    /// The ACK Delay field, in microseconds divided by 2^ack_delay_exponent of its sender.
+    /// The ACK Delay field, in microseconds divided by two to the power of its sender's `ack_delay_exponent`.
     pub delay: u64,
     /// The packet numbers that are acknowledged, the largest range first.
     pub ranges: AckRanges<'a>,
@@ -99,7 +99,7 @@ fn read_range(reader: &mut Reader<'_>, previous: u64) -> Result<(u64, u64), AckE
 /// Writes an ACK frame; `false`, with nothing written, if not even the first range fits.
 ///
 /// `ranges` descend, with at least one number missing between two of them. Of them at most `max_ranges` (1 to 16383) are written, and
-/// fewer if the space ends: the largest numbers are those that the peer needs. `delay` is already scaled down by our ack_delay_exponent.
+/// fewer if the space ends: the largest numbers are those that the peer needs. `delay` is already scaled down by our `ack_delay_exponent`.
 pub fn encode_ack(
     w: &mut Writer<'_>,
     mut ranges: impl Iterator<Item = RangeInclusive<PacketNumber>>,
@@ -119,16 +119,16 @@ pub fn encode_ack(
         w.varint(delay);
         let count_at = w.len();
         if short_count {
-            w.u8(0)
+            w.u8(0);
         } else {
-            w.varint2(0)
+            w.varint2(0);
         }
         w.varint(first.end().saturating_sub(*first.start()));
         let count = encode_ranges(w, ranges.take(max_more), *first.start(), ecn_len);
         if short_count {
-            w.patch(count_at, &[count as u8])
+            w.patch(count_at, &[count as u8]);
         } else {
-            w.patch_varint2(count_at, count)
+            w.patch_varint2(count_at, count);
         }
         if let Some(counts) = ecn {
             w.varint(counts.ect0);

@@ -20,7 +20,7 @@ pub fn ping(w: &mut Writer<'_>) {
     w.varint(types::PING);
 }
 
-/// Writes a RESET_STREAM frame.
+/// Writes a `RESET_STREAM` frame.
 pub fn reset_stream(w: &mut Writer<'_>, id: StreamId, code: AppError, final_size: u64) {
     w.varint(types::RESET_STREAM);
     w.varint(id.as_u64());
@@ -28,7 +28,7 @@ pub fn reset_stream(w: &mut Writer<'_>, id: StreamId, code: AppError, final_size
     w.varint(final_size);
 }
 
-/// Writes a STOP_SENDING frame.
+/// Writes a `STOP_SENDING` frame.
 pub fn stop_sending(w: &mut Writer<'_>, id: StreamId, code: AppError) {
     w.varint(types::STOP_SENDING);
     w.varint(id.as_u64());
@@ -47,7 +47,7 @@ pub fn crypto_header(w: &mut Writer<'_>, offset: u64, len: usize) {
     w.varint(len as u64);
 }
 
-/// Writes a NEW_TOKEN frame; `token` must not be empty (RFC 9000 §19.7).
+/// Writes a `NEW_TOKEN` frame; `token` must not be empty (RFC 9000 §19.7).
 pub fn new_token(w: &mut Writer<'_>, token: &[u8]) {
     debug_assert!(!token.is_empty(), "a token must not be empty");
     w.varint(types::NEW_TOKEN);
@@ -86,20 +86,20 @@ pub fn stream_header(w: &mut Writer<'_>, id: StreamId, offset: u64, len: Option<
     }
 }
 
-/// Writes a MAX_DATA frame.
+/// Writes a `MAX_DATA` frame.
 pub fn max_data(w: &mut Writer<'_>, limit: u64) {
     w.varint(types::MAX_DATA);
     w.varint(limit);
 }
 
-/// Writes a MAX_STREAM_DATA frame.
+/// Writes a `MAX_STREAM_DATA` frame.
 pub fn max_stream_data(w: &mut Writer<'_>, id: StreamId, limit: u64) {
     w.varint(types::MAX_STREAM_DATA);
     w.varint(id.as_u64());
     w.varint(limit);
 }
 
-/// Writes a MAX_STREAMS frame; `limit` is at most 2^60.
+/// Writes a `MAX_STREAMS` frame; `limit` is at most 2^60.
 pub fn max_streams(w: &mut Writer<'_>, dir: Dir, limit: u64) {
     w.varint(match dir {
         Dir::Bi => types::MAX_STREAMS_BIDI,
@@ -108,20 +108,20 @@ pub fn max_streams(w: &mut Writer<'_>, dir: Dir, limit: u64) {
     w.varint(limit);
 }
 
-/// Writes a DATA_BLOCKED frame.
+/// Writes a `DATA_BLOCKED` frame.
 pub fn data_blocked(w: &mut Writer<'_>, limit: u64) {
     w.varint(types::DATA_BLOCKED);
     w.varint(limit);
 }
 
-/// Writes a STREAM_DATA_BLOCKED frame.
+/// Writes a `STREAM_DATA_BLOCKED` frame.
 pub fn stream_data_blocked(w: &mut Writer<'_>, id: StreamId, limit: u64) {
     w.varint(types::STREAM_DATA_BLOCKED);
     w.varint(id.as_u64());
     w.varint(limit);
 }
 
-/// Writes a STREAMS_BLOCKED frame; `limit` is at most 2^60.
+/// Writes a `STREAMS_BLOCKED` frame; `limit` is at most 2^60.
 pub fn streams_blocked(w: &mut Writer<'_>, dir: Dir, limit: u64) {
     w.varint(match dir {
         Dir::Bi => types::STREAMS_BLOCKED_BIDI,
@@ -130,7 +130,7 @@ pub fn streams_blocked(w: &mut Writer<'_>, dir: Dir, limit: u64) {
     w.varint(limit);
 }
 
-/// Writes a NEW_CONNECTION_ID frame; `cid` is not empty, `retire_prior_to` at most `sequence`.
+/// Writes a `NEW_CONNECTION_ID` frame; `cid` is not empty, `retire_prior_to` at most `sequence`.
 pub fn new_connection_id(
     w: &mut Writer<'_>,
     sequence: u64,
@@ -147,25 +147,25 @@ pub fn new_connection_id(
     w.bytes(&reset_token.0);
 }
 
-/// Writes a RETIRE_CONNECTION_ID frame.
+/// Writes a `RETIRE_CONNECTION_ID` frame.
 pub fn retire_connection_id(w: &mut Writer<'_>, sequence: u64) {
     w.varint(types::RETIRE_CONNECTION_ID);
     w.varint(sequence);
 }
 
-/// Writes a PATH_CHALLENGE frame.
+/// Writes a `PATH_CHALLENGE` frame.
 pub fn path_challenge(w: &mut Writer<'_>, data: &[u8; 8]) {
     w.varint(types::PATH_CHALLENGE);
     w.bytes(data);
 }
 
-/// Writes a PATH_RESPONSE frame.
+/// Writes a `PATH_RESPONSE` frame.
 pub fn path_response(w: &mut Writer<'_>, data: &[u8; 8]) {
     w.varint(types::PATH_RESPONSE);
     w.bytes(data);
 }
 
-/// Writes a CONNECTION_CLOSE frame of type 0x1c; `frame_type` is zero if no frame caused the error. The reason is cut to what fits.
+/// Writes a `CONNECTION_CLOSE` frame of type 0x1c; `frame_type` is zero if no frame caused the error. The reason is cut to what fits.
 pub fn connection_close(w: &mut Writer<'_>, code: TransportErrorCode, frame_type: u64, reason: &[u8]) {
     w.varint(types::CONNECTION_CLOSE);
     w.varint(code.0);
@@ -173,19 +173,20 @@ pub fn connection_close(w: &mut Writer<'_>, code: TransportErrorCode, frame_type
     cut_reason(w, reason);
 }
 
-/// Writes a CONNECTION_CLOSE frame of type 0x1d. The reason is cut to what fits.
+/// Writes a `CONNECTION_CLOSE` frame of type 0x1d. The reason is cut to what fits.
 pub fn application_close(w: &mut Writer<'_>, code: AppError, reason: &[u8]) {
     w.varint(types::APPLICATION_CLOSE);
     w.varint(code.as_u64());
     cut_reason(w, reason);
 }
 
-/// Writes a HANDSHAKE_DONE frame.
+/// Writes a `HANDSHAKE_DONE` frame.
 pub fn handshake_done(w: &mut Writer<'_>) {
     w.varint(types::HANDSHAKE_DONE);
 }
 
-/// Writes a reason phrase, cut so that it fits with its length: RFC 9000 §19.19, "This is necessarily limited by … the packet size".
+/// Writes a reason phrase, cut so that it fits with its length: RFC 9000 §19.19, "any limits on packet size will also limit the space
+/// available for a reason phrase".
 fn cut_reason(w: &mut Writer<'_>, reason: &[u8]) {
     let room = w.remaining();
     let room = room.saturating_sub(varint::size(reason.len().min(room) as u64));

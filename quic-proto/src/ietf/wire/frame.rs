@@ -95,7 +95,7 @@ pub enum Frame<'a> {
 
 /// Parses the frames of a packet's payload, each with its type. After an error nothing more comes.
 ///
-/// An empty payload gives no frame: it is for the caller to treat that as PROTOCOL_VIOLATION (RFC 9000 §12.4), once it knows that the
+/// An empty payload gives no frame: it is for the caller to treat that as `PROTOCOL_VIOLATION` (RFC 9000 §12.4), once it knows that the
 /// packet is authentic.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
@@ -128,7 +128,7 @@ impl<'a> Iterator for Frames<'a> {
 }
 
 /// Whether a frame of this type may be in a packet of this level: the "Pkts" column of Table 3 (RFC 9000 §12.4). "An endpoint MUST
-/// treat receipt of a frame in a packet type that is not permitted as a connection error of type PROTOCOL_VIOLATION."
+/// treat receipt of a frame in a packet type that is not permitted as a connection error of type `PROTOCOL_VIOLATION`."
 pub const fn legal_at(frame_type: u64, level: Level) -> bool {
     use types::*;
     match level {
@@ -143,7 +143,7 @@ pub const fn legal_at(frame_type: u64, level: Level) -> bool {
     }
 }
 
-/// Whether a packet with this frame must be acknowledged: all frames "other than ACK, PADDING, and CONNECTION_CLOSE" (RFC 9002 §2).
+/// Whether a packet with this frame must be acknowledged: all frames "other than ACK, PADDING, and `CONNECTION_CLOSE`" (RFC 9002 §2).
 pub const fn is_ack_eliciting(frame: &Frame<'_>) -> bool {
     use Frame as F;
     !matches!(frame, F::Padding(_) | F::Ack(_) | F::ConnectionClose { .. } | F::ApplicationClose { .. })
@@ -155,7 +155,7 @@ pub const fn is_probing(frame: &Frame<'_>) -> bool {
     matches!(frame, F::PathChallenge(_) | F::PathResponse(_) | F::NewConnectionId { .. } | F::Padding(_))
 }
 
-/// What is wrong with a frame, all of it FRAME_ENCODING_ERROR.
+/// What is wrong with a frame, all of it `FRAME_ENCODING_ERROR`.
 struct Invalid(&'static str);
 
 impl Invalid {

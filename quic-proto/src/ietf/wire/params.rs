@@ -6,6 +6,7 @@
 //! Invariants: what [`TransportParameters::decode`] returns is valid; unknown parameters are ignored (§7.4.2). No timers: the durations
 //! here are read by those who run them.
 
+use super::frame::MAX_STREAMS;
 use crate::codec::{Reader, UnexpectedEnd, varint};
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::{Cid, ResetToken, Side};
@@ -14,7 +15,7 @@ use smallvec::SmallVec;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
-/// The largest UDP payload there can be, and the default of max_udp_payload_size.
+/// The largest UDP payload there can be, and the default of `max_udp_payload_size`.
 pub const MAX_UDP_PAYLOAD: u64 = 65527;
 
 /// What one end of a connection declares about itself (RFC 9000 §18.2). [`Default`] is what holds if nothing is declared.
@@ -100,7 +101,7 @@ impl TransportParameters {
     /// Parses and checks what `sender` sent.
     ///
     /// # Errors
-    /// TRANSPORT_PARAMETER_ERROR if it is malformed, a value is out of range, a parameter comes twice or is not the sender's to send.
+    /// `TRANSPORT_PARAMETER_ERROR` if it is malformed, a value is out of range, a parameter comes twice or is not the sender's to send.
     pub fn decode(bytes: &[u8], sender: Side) -> Result<Self, TransportError> {
         Self::parse(bytes, sender).map_err(|Invalid(reason)| {
             TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, reason)
@@ -194,10 +195,8 @@ impl TransportParameters {
             ids::DATA_UNI => self.initial_max_stream_data_uni = integer(value)?,
             // RFC 9000 §4.6: "If a max_streams transport parameter or a MAX_STREAMS frame is received with a value greater than 2^60 …
             // the connection MUST be closed immediately with a connection error of type TRANSPORT_PARAMETER_ERROR"
-            ids::STREAMS_BIDI => {
-                self.initial_max_streams_bidi = bounded(value, 0, super::frame::MAX_STREAMS)?
-            }
-            ids::STREAMS_UNI => self.initial_max_streams_uni = bounded(value, 0, super::frame::MAX_STREAMS)?,
+            ids::STREAMS_BIDI => self.initial_max_streams_bidi = bounded(value, 0, MAX_STREAMS)?,
+            ids::STREAMS_UNI => self.initial_max_streams_uni = bounded(value, 0, MAX_STREAMS)?,
             // "Values above 20 are invalid."
             ids::ACK_EXPONENT => self.ack_delay_exponent = bounded(value, 0, 20)? as u8,
             // "Values of 2^14 or greater are invalid."
@@ -329,7 +328,7 @@ fn put_id(out: &mut Vec<u8>, id: u8, value: Option<&Cid>) {
     }
 }
 
-/// RFC 9000 §18.1: "Transport parameters with an identifier of the form 31 * N + 27 for integer values of N are reserved to exercise the
+/// RFC 9000 §18.1: "Transport parameters with an identifier of the form `31 * N + 27` for integer values of N are reserved to exercise the
 /// requirement that unknown transport parameters be ignored."
 fn put_reserved(out: &mut Vec<u8>, rng: &mut dyn Rng) {
     let id = 31 * rng.below((varint::MAX - 27) / 31) + 27;
