@@ -90,7 +90,7 @@ impl Endpoint {
     /// # Errors
     /// If the attempt cannot be started. Whether the server answers is what the future tells.
     pub fn connect(&self, addr: SocketAddr, server_name: &str) -> Result<Connecting, ConnectError> {
-        let config = self.default_client.clone().ok_or(ConnectError::NoDefaultClientConfig)?;
+        let config = self.default_client.as_ref().ok_or(ConnectError::NoDefaultClientConfig)?;
         self.connect_with(config, addr, server_name)
     }
 
@@ -100,7 +100,7 @@ impl Endpoint {
     /// If the attempt cannot be started.
     pub fn connect_with(
         &self,
-        config: ClientConfig,
+        config: &ClientConfig,
         addr: SocketAddr,
         server_name: &str,
     ) -> Result<Connecting, ConnectError> {

@@ -111,9 +111,10 @@ impl Socket {
                 return Poll::Ready(());
             }
             let result =
-                self.io.try_io(Interest::WRITABLE, || self.state.send(UdpSockRef::from(&self.io), &message));
+                self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &message));
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // An MTU probe that the interface does not take is lost, which is what the probe asked.
                 Err(error) => {
                     tracing::debug!(%error, to = %transmit.path.remote, "not sent");
                     return Poll::Ready(());
