@@ -40,6 +40,8 @@ pub struct Connection {
     announced_token: Option<(SocketAddr, ResetToken)>,
     drained_reported: bool,
     local_cid: Cid,
+    /// Around all that is logged of this connection; empty, and free, if nothing listens.
+    span: tracing::Span,
 }
 
 /// A notice to the endpoint that routes packets to the connection. Opaque: hand it on.
@@ -77,6 +79,7 @@ impl Connection {
 
     /// Runs what is due at `now`. Early and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let _entered = self.span.clone().entered();
         let now = self.engine.advance(now);
         self.family.handle_timeout(&mut self.engine, now);
         self.engine.handle_timeout(now, self.family.tokens());

@@ -18,6 +18,7 @@ impl Connection {
         buf: &mut [u8],
         max_segments: NonZeroUsize,
     ) -> Option<Transmit> {
+        let _entered = self.span.clone().entered();
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return None;

@@ -37,6 +37,7 @@ impl Engine {
         ack_eliciting: bool,
         ecn: Option<Ecn>,
     ) {
+        tracing::trace!(?space, number, ack_eliciting, "packet received");
         self.stats.received.packets += 1;
         self.acks[space as usize].on_received(self.now, number, ack_eliciting, ecn);
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
@@ -47,6 +48,7 @@ impl Engine {
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
         let now = self.now;
+        tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
         if packet.ack_eliciting {
             self.ping_sent(space);
