@@ -172,6 +172,12 @@ impl Connection {
         !self.engine.lifecycle.is_open() || self.pending_close.is_some()
     }
 
+    /// Whether the application's streams have something to send, be it held back by congestion control or not. An adapter that runs the
+    /// application beside the loop around the connection need not wake the loop before this turns true.
+    pub fn streams_want_to_send(&mut self) -> bool {
+        self.engine.peek_intent().is_some() || self.engine.streams.can_send()
+    }
+
     /// Why the connection ended, once it did.
     pub fn close_reason(&self) -> Option<&ConnectionError> {
         self.engine.lifecycle.reason()
