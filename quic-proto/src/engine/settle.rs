@@ -72,6 +72,16 @@ impl Engine {
     pub(super) fn settle(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
         self.judge_mtu(now);
         let mut outcome = std::mem::take(&mut self.outcome);
+        if outcome.lost_packets > 0 {
+            let (packets, bytes) = (outcome.lost_packets, outcome.lost_bytes);
+            tracing::debug!(
+                packets,
+                bytes,
+                congestion = outcome.congestion,
+                persistent = outcome.persistent,
+                "lost"
+            );
+        }
         self.stats.lost_packets += u64::from(outcome.lost_packets);
         self.stats.lost_bytes += outcome.lost_bytes;
         self.stats.congestion_events += u64::from(outcome.congestion);
