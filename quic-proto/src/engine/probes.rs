@@ -2,15 +2,19 @@
 //! probes of the MTU (§14.3).
 
 use super::Engine;
+use crate::cid::PeerCids;
 use crate::id::Cid;
 use crate::net::FourTuple;
-use crate::path::PathConfig;
+use crate::path::{Path, PathConfig};
 use crate::recovery::token::Token;
 use crate::time::Instant;
 
 /// RFC 9000 §8.2.1: datagrams with path frames are expanded to this size, "unless the anti-amplification limit for the path does not
 /// permit sending a datagram of this size".
 const EXPANDED: usize = 1200;
+
+/// Less credit than this is not worth a datagram: a header, a tag and both frames need most of it.
+const SMALLEST: usize = 64;
 
 /// One such datagram.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +52,7 @@ impl Engine {
             if path.responses.is_empty() && !wants_challenge {
                 continue;
             }
-            let size = path.amplification.budget().min(EXPANDED as u64) as usize;
-            let (Some(dcid), true) = (peer_cids.cid(path.peer_cid), size >= 64) else { continue };
+            let Some((dcid, size)) = sendable(peer_cids, path) else { continue };
             let challenge = path
                 .validation
                 .as_mut()
@@ -85,8 +88,20 @@ impl Engine {
         Some(Probe { tuple, generation, dcid, size, challenge: None, response: None, token })
     }
 
+    /// When the next challenge can leave, or a validation fails.
+    pub(super) fn path_deadline(&self) -> Option<Instant> {
+        self.paths.validation_deadline(|path| sendable(&self.peer_cids, path).is_some())
+    }
+
     /// How new paths of this connection start.
     pub fn path_config(&self) -> PathConfig {
         PathConfig { initial_rtt: self.config.initial_rtt, mtu_ceiling: self.config.mtu_ceiling, ecn: true }
     }
+}
+
+/// The peer's id and the size for a probing datagram on `path`; `None` if the path's ids or its credit do not permit one now.
+fn sendable(peer_cids: &PeerCids, path: &Path) -> Option<(Cid, usize)> {
+    let size = path.amplification.budget().min(EXPANDED as u64) as usize;
+    let dcid = peer_cids.cid(path.peer_cid)?;
+    (size >= SMALLEST).then_some((dcid, size))
 }

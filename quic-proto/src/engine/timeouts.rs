@@ -104,7 +104,7 @@ impl Engine {
         self.timers.set(Timer::Loss, due(loss));
         let ack = self.acks[SpaceId::Data as usize].deadline();
         self.timers.set(Timer::Ack, due(ack));
-        self.timers.set(Timer::PathValidation, due(self.paths.validation_deadline()));
+        self.timers.set(Timer::PathValidation, due(self.path_deadline()));
         self.timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
         // RFC 9000 §10.1: "endpoints MUST increase the idle timeout period to be at least three times the current PTO".
         let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));

@@ -134,11 +134,16 @@ impl PathSet {
         Ok(TimedOut::Reverted)
     }
 
-    /// When a challenge is due or a validation fails.
-    pub fn validation_deadline(&self) -> Option<Instant> {
+    /// When a challenge is due or a validation fails. Paths on which nothing can be sent for now, as `sendable` says, only do the latter:
+    /// their challenges are due when that changes, which is when a datagram comes.
+    pub fn validation_deadline(&self, sendable: impl Fn(&Path) -> bool) -> Option<Instant> {
         let others = self.previous.iter().chain(&self.probing);
         let all = std::iter::once(&self.active).chain(others);
-        all.filter_map(|path| path.validation.as_ref()).map(super::Validation::deadline).min()
+        let deadline = |path: &Path| {
+            let validation = path.validation.as_ref()?;
+            Some(if sendable(path) { validation.deadline() } else { validation.expires() })
+        };
+        all.filter_map(|path| deadline(path)).min()
     }
 
     fn add_probing(&mut self, tuple: FourTuple, config: &PathConfig) -> u32 {

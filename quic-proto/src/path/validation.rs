@@ -71,6 +71,11 @@ impl Validation {
     pub fn deadline(&self) -> Instant {
         self.next.min(self.expires)
     }
+
+    /// When the validation fails.
+    pub fn expires(&self) -> Instant {
+        self.expires
+    }
 }
 
 /// The responses that are owed on one path.
