@@ -152,7 +152,15 @@ impl Link {
         sometimes(rng, &|l, _| l.queue(Queue::codel_with_ecn()));
         sometimes(rng, &|l, r| l.jitter(uniform(r, ms(30))));
         sometimes(rng, &|l, r| l.loss(percent(r.below(80) as f64 / 10.0)));
-        sometimes(rng, &|l, r| l.loss(Loss::bursts(percent(r.below(5) as f64), 1.0 + r.below(8) as f64)));
+        // Bursts count datagrams, and an idle protocol sends few: one that lost all would look like a link that is down for good.
+        sometimes(rng, &|l, r| {
+            l.loss(Loss::GilbertElliott {
+                worsen: percent(r.below(3) as f64),
+                recover: percent((25 + r.below(50)) as f64),
+                good: Probability::NEVER,
+                bad: percent(70),
+            })
+        });
         sometimes(rng, &|l, r| l.reorder(percent(r.below(10) as f64), uniform(r, ms(40))));
         sometimes(rng, &|l, r| l.duplicate(percent(r.below(10) as f64)));
         sometimes(rng, &|l, r| l.corrupt(percent(r.below(4) as f64)));
