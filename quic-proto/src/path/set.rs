@@ -115,8 +115,14 @@ impl PathSet {
         let failed =
             |path: &Path| path.validation.as_ref().is_some_and(|validation| validation.has_failed(now));
         self.probing.retain(|path| !failed(path));
-        if self.previous.as_deref().is_some_and(failed) && !failed(&self.active) {
-            self.previous = None;
+        // While the active path is not validated, the one before is what there is to go back to: when nothing gets through to either for a
+        // while, the peer must still find us when that is over.
+        match &mut self.previous {
+            Some(previous) if failed(previous) && !self.active.amplification.is_validated() => {
+                previous.validation = None;
+            }
+            Some(previous) if failed(previous) => self.previous = None,
+            _ => {}
         }
         if !failed(&self.active) {
             return Ok(TimedOut::Nothing);
@@ -240,6 +246,18 @@ mod tests {
         assert_eq!(paths.on_timeout(Instant::from_millis(10_000)), Ok(TimedOut::Reverted));
         assert_eq!((paths.active().generation, paths.active().cc.window()), (0, 14_000));
         assert!(paths.active().validation.is_none());
+    }
+
+    /// Found by the simulator: nothing got through to either address for a while, and the connection was given up.
+    #[test]
+    fn the_path_before_outlives_its_own_validation_until_the_new_one_is_validated() {
+        let mut paths = connected();
+        paths.migrate(Instant::EPOCH, address("10.0.0.2:1"), &CONFIG, PTO);
+        let first = paths.get(0).and_then(|path| path.validation.as_ref()).unwrap().expires();
+        assert!(first < paths.active().validation.as_ref().unwrap().expires());
+        assert_eq!(paths.on_timeout(first), Ok(TimedOut::Nothing));
+        assert_eq!(paths.on_timeout(Instant::from_millis(10_000)), Ok(TimedOut::Reverted));
+        assert_eq!(paths.active().generation, 0);
     }
 
     #[test]
