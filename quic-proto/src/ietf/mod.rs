@@ -86,7 +86,9 @@ impl Ietf {
         if !self.stash.is_empty() {
             self.open_stashed(engine, now);
         }
-        engine.timers.set(Timer::KeyDiscard, self.keys.deadline());
+        // A closing connection has stopped its timers, and with them this one: it must not come back with a deadline in the past.
+        let deadline = self.keys.deadline().filter(|_| engine.lifecycle.is_open());
+        engine.timers.set(Timer::KeyDiscard, deadline);
         opened
     }
 
