@@ -3,7 +3,10 @@
 use quic_sim::quic::Plan;
 
 /// What the seeds must not find again: each found a defect once.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[
+    245, 1350, // the path before a migration was given up too early
+    3302, 5266, // old keys' timer came back to a closing connection
+];
 
 #[test]
 fn random_plans_succeed() {
