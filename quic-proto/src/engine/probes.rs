@@ -80,7 +80,9 @@ impl Engine {
         let in_flight = self.recovery.bytes_in_flight();
         let path = self.paths.active_mut();
         let size = path.mtu.wants_probe().map(usize::from)?;
-        if size > room || in_flight + size as u64 > path.cc.window() {
+        // RFC 9000 §8.1: also after a migration an address that is not validated gets no more than three times what came from it.
+        let allowed = path.amplification.budget() >= size as u64;
+        if size > room || !allowed || in_flight + size as u64 > path.cc.window() {
             return None;
         }
         let token = Some(path.mtu.on_probe_sent(size as u16));
