@@ -7,6 +7,7 @@ use super::Host;
 use crate::checker::{Checker, View};
 use quic_proto::connection::ConnectionStats;
 use quic_proto::endpoint::ConnectionHandle;
+use quic_proto::net::FourTuple;
 use std::collections::BTreeMap;
 
 /// RFC 9002 §6.2.4: a probe timeout permits two datagrams beyond the window; in each of the three packet number spaces here.
@@ -26,7 +27,7 @@ const LARGEST: u64 = 1500;
 #[derive(Debug)]
 pub struct QuicChecker {
     memory: u64,
-    seen: BTreeMap<(usize, ConnectionHandle), ConnectionStats>,
+    seen: BTreeMap<(usize, ConnectionHandle), (FourTuple, ConnectionStats)>,
 }
 
 impl QuicChecker {
@@ -76,7 +77,13 @@ impl Checker<Host> for QuicChecker {
         }
         for (handle, connection) in host.connections() {
             let after = connection.stats();
-            let before = self.seen.insert((id.0, handle), after).unwrap_or_default();
+            let path = connection.path();
+            let seen = self.seen.insert((id.0, handle), (path, after));
+            let (path_before, mut before) = seen.unwrap_or((path, ConnectionStats::default()));
+            if path != path_before {
+                // What is in flight is counted for each path, and back on an old one what was sent there counts again.
+                before.path.in_flight = after.path.in_flight;
+            }
             self.connection(&before, &after)?;
         }
         Ok(())
