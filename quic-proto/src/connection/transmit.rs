@@ -23,6 +23,7 @@ impl Connection {
         if self.engine.lifecycle.is_silent() {
             return None;
         }
+        self.engine.marking = false;
         if self.engine.lifecycle.is_closing() {
             return self.transmit_close(buf);
         }
@@ -48,6 +49,7 @@ impl Connection {
     ) -> Option<Transmit> {
         let mtu = usize::from(self.engine.paths.active().mtu.current());
         let ecn = self.engine.paths.active().ecn.mark();
+        self.engine.marking = ecn.is_some();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
         while segments < max_segments.get() && buf.len() - len >= mtu {
             // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.

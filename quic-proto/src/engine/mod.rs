@@ -92,6 +92,9 @@ pub struct Engine {
     ping_owed: [bool; 3],
     challenges: SmallVec<[[u8; 8]; 2]>,
     last_activity: Instant,
+    /// Whether the datagram that is being written leaves with an ECN mark. A whole batch does or does not, though the test of the path may
+    /// end within it; ECN validation has to count what really was marked (RFC 9000 §13.4.2.1).
+    pub marking: bool,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
     sent_since_receive: bool,
@@ -153,6 +156,7 @@ impl Engine {
             ping_owed: [false; 3],
             challenges: SmallVec::new(),
             last_activity: now,
+            marking: false,
             kept_alive: now,
             sent_since_receive: false,
             now,

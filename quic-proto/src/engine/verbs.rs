@@ -68,7 +68,7 @@ impl Engine {
             ack_eliciting: packet.ack_eliciting,
             in_flight,
             path: generation,
-            ecn: path.ecn.mark().is_some(),
+            ecn: self.marking,
             app_limited,
             tokens: packet.tokens,
         };
