@@ -193,3 +193,29 @@ async fn both_ends_export_the_same_secret() {
     server.export_keying_material(&mut b, b"label", b"context").unwrap();
     assert!(a == b && a != [0; 32]);
 }
+
+/// Who waits on another runtime hears that the endpoint's is gone.
+#[test]
+fn nobody_waits_for_a_runtime_that_is_gone() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let pair = first.block_on(async { Pair::new() });
+    let (client, server) = first.block_on(async { soon(pair.connect()).await });
+    let waiting = second.spawn(async move { (client.closed().await, client) });
+    let endpoint = pair.server.clone();
+    let accepting = second.spawn(async move { endpoint.accept().await.is_none() });
+    drop(first);
+    second.block_on(async {
+        let (reason, client) = soon(waiting).await.unwrap();
+        assert!(matches!(reason, ConnectionError::Transport(_)), "{reason}");
+        assert!(client.open_bi().await.is_err());
+        assert!(server.accept_uni().await.is_err());
+        assert!(soon(accepting).await.unwrap());
+        soon(pair.client.wait_idle()).await;
+        assert_eq!(
+            pair.client.connect(pair.addr(), "localhost").unwrap_err(),
+            ConnectError::EndpointStopping
+        );
+    });
+}

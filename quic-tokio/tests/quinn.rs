@@ -121,7 +121,8 @@ async fn our_client_fetches_from_quinn() {
     for name in single {
         soon(fetch_ours(connection.clone(), name)).await;
     }
-    let tasks: Vec<_> = many.into_iter().map(|name| tokio::spawn(fetch_ours(connection.clone(), name))).collect();
+    let tasks: Vec<_> =
+        many.into_iter().map(|name| tokio::spawn(fetch_ours(connection.clone(), name))).collect();
     for task in tasks {
         soon(task).await.unwrap();
     }
@@ -133,7 +134,8 @@ async fn our_client_fetches_from_quinn() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quinn_fetches_from_our_server() {
     let certificate = Certificate::new();
-    let server = Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
+    let server =
+        Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
     let addr = server.local_addr().unwrap();
     tokio::spawn(serve_ours(server.clone()));
     let endpoint = quinn_client(&certificate);
@@ -142,7 +144,8 @@ async fn quinn_fetches_from_our_server() {
     for name in single {
         soon(fetch_quinn(connection.clone(), name)).await;
     }
-    let tasks: Vec<_> = many.into_iter().map(|name| tokio::spawn(fetch_quinn(connection.clone(), name))).collect();
+    let tasks: Vec<_> =
+        many.into_iter().map(|name| tokio::spawn(fetch_quinn(connection.clone(), name))).collect();
     for task in tasks {
         soon(task).await.unwrap();
     }
@@ -156,7 +159,8 @@ async fn quinn_fetches_from_our_server() {
 #[tokio::test]
 async fn retry_works_between_us() {
     let certificate = Certificate::new();
-    let ours = Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
+    let ours =
+        Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
     let theirs = quinn_client(&certificate);
     let connecting = theirs.connect(ours.local_addr().unwrap(), "localhost").unwrap();
     let accepting = async {
