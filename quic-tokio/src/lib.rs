@@ -81,3 +81,7 @@ pub use quic_proto::id::StreamId;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 pub use state::IoStats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeDoctests;
