@@ -251,6 +251,12 @@ impl Host {
             }
             self.done = true;
             self.closed.push(reason);
+            // What came and was not read yet can still be read now.
+            if let Some(connection) = self.endpoint.connection(handle)
+                && let Err(failure) = streams.read_on(connection)
+            {
+                self.failure.get_or_insert(failure);
+            }
             return;
         }
         let Some(connection) = self.endpoint.connection(handle) else { return };
