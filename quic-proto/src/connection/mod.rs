@@ -18,7 +18,7 @@ pub(crate) use new::ConnectionInit;
 use crate::cid::Notice;
 use crate::engine::Engine;
 use crate::engine::lifecycle::CloseFrame;
-use crate::engine::stats::ConnectionStats;
+pub use crate::engine::stats::ConnectionStats;
 use crate::error::{AppError, ConnectionError};
 use crate::event::Event;
 use crate::id::{Cid, Dir, ResetToken, Side, SpaceId, StreamId};

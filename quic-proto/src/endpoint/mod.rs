@@ -273,6 +273,12 @@ impl Endpoint {
         slot(&mut self.slots, handle).map(|slot| &mut *slot.connection)
     }
 
+    /// A connection, only to look at; `None` if it is gone.
+    pub fn get(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        let slot = self.slots.get(handle.index())?.as_ref()?;
+        (slot.handle == handle).then_some(&*slot.connection)
+    }
+
     /// Says whether the application wants a connection when it is over and gone from here, to read what came and was not read yet:
     /// [`poll_remains`](Self::poll_remains) gives it then. It is not wanted at first.
     pub fn keep(&mut self, handle: ConnectionHandle, keep: bool) {

@@ -227,6 +227,6 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        ConnectionStats { path, ..self.stats }
+        ConnectionStats { path, buffers: self.streams.memory_used() as u64, ..self.stats }
     }
 }

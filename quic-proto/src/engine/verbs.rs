@@ -164,6 +164,11 @@ impl Engine {
         self.settle(self.now, family);
     }
 
+    /// Whether a probe is owed in some space (RFC 9002 §6.2.4).
+    pub fn has_probe_owed(&self) -> bool {
+        SpaceId::ALL.into_iter().any(|space| self.recovery.probes_owed(space) > 0)
+    }
+
     /// Probes are owed, but no family can write any: none are owed any more.
     pub fn waive_probes(&mut self) {
         for space in SpaceId::ALL {
