@@ -102,7 +102,6 @@ async fn a_large_transfer_both_ways() {
     let io = pair.client.io_stats();
     assert!(io.sent_datagrams > SIZE as u64 / 1500 && io.received_datagrams > SIZE as u64 / 1500, "{io:?}");
     assert!(io.send_calls < io.sent_datagrams, "datagrams go out in batches: {io:?}");
-    eprintln!("{io:?}");
 }
 
 /// A reader that does not read stops its sender, at the window; once it reads everything comes.
