@@ -44,6 +44,8 @@ pub trait End {
 /// What a transfer cost, after its first quarter.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
+    /// Datagrams that the sender sent from the very start.
+    pub datagrams: u64,
     /// Datagrams that the sender sent.
     pub packets: u64,
     /// Datagrams that the receiver sent back.
@@ -134,6 +136,7 @@ pub fn run(client: &mut dyn End, server: &mut dyn End, bytes: u64) -> Cost {
     let end = link.marks();
     let start = start.unwrap_or(end);
     Cost {
+        datagrams: end.packets[0],
         packets: end.packets[0] - start.packets[0],
         replies: end.packets[1] - start.packets[1],
         nanos: end.at.duration_since(start.at).as_nanos() as u64,

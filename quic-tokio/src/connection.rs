@@ -105,10 +105,10 @@ impl Waiting {
         let (queue, place) = (self.queue, &mut self.place);
         let result = self.connection.act(|slot, connection| {
             let result = ready(slot, connection);
-            if result.is_none() {
-                if let Some(waiters) = slot.queue(queue) {
-                    waiters.wait(place, cx.waker());
-                }
+            if result.is_none()
+                && let Some(waiters) = slot.queue(queue)
+            {
+                waiters.wait(place, cx.waker());
             }
             result
         });
@@ -124,9 +124,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             let mut guard = self.connection.shared.lock();
-            if let Some(waiters) =
-                guard.slot(self.connection.key).and_then(|slot| slot.queue(self.queue))
-            {
+            if let Some(waiters) = guard.slot(self.connection.key).and_then(|slot| slot.queue(self.queue)) {
                 waiters.leave(place);
             }
         }

@@ -71,7 +71,7 @@ impl Incoming {
         })
     }
 
-    /// Tells the client that it is not wanted (CONNECTION_REFUSED).
+    /// Tells the client that it is not wanted (`CONNECTION_REFUSED`).
     pub fn refuse(mut self) {
         self.refuse_in_place();
     }

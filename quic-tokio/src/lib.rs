@@ -68,7 +68,8 @@ mod wakers;
 pub use connection::{Connecting, Connection};
 pub use endpoint::Endpoint;
 pub use error::{
-    ClosedStream, ConnectError, ExportError, ReadError, ReadExactError, ReadToEndError, RetryError, WriteError,
+    ClosedStream, ConnectError, ExportError, ReadError, ReadExactError, ReadToEndError, RetryError,
+    WriteError,
 };
 pub use incoming::{Incoming, IncomingFuture};
 pub use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
@@ -80,3 +81,7 @@ pub use quic_proto::id::StreamId;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 pub use state::IoStats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeDoctests;

@@ -99,7 +99,7 @@ impl RecvStream {
     /// Reads the rest of the stream, at most `limit` bytes. If the future is dropped before it is ready, what it had read is lost.
     ///
     /// # Errors
-    /// As [`read`](Self::read), or if there are more than `limit` bytes; the stream can be read further then.
+    /// As [`read`](Self::read), or if there are more than `limit` bytes. What was read until then is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {
@@ -181,11 +181,7 @@ impl RecvStream {
 }
 
 impl AsyncRead for RecvStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = ready!(self.get_mut().poll_read_into(cx, buf.initialize_unfilled()))?;
         buf.advance(read.unwrap_or(0));
         Poll::Ready(Ok(()))

@@ -110,8 +110,9 @@ impl Socket {
             if ready!(self.io.poll_send_ready(cx)).is_err() {
                 return Poll::Ready(());
             }
-            let result =
-                self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &message));
+            let result = self
+                .io
+                .try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &message));
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // An MTU probe that the interface does not take is lost, which is what the probe asked.

@@ -12,7 +12,7 @@
 
 use crate::error::driver_lost;
 use crate::socket::Socket;
-use crate::wakers::{StreamTable, WakeList, Waiters};
+use crate::wakers::{StreamTable, Waiters, WakeList};
 use quic_proto::connection::Connection;
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::ConnectionError;
@@ -132,7 +132,10 @@ pub(crate) struct Guard<'a> {
 impl Guard<'_> {
     /// Splits the guard, to wake others because of what is done to the state.
     pub(crate) fn parts(&mut self) -> (&mut State, &mut WakeList) {
-        (self.state.as_mut().expect("invariant: the lock is held until the guard is dropped"), &mut self.wakes)
+        (
+            self.state.as_mut().expect("invariant: the lock is held until the guard is dropped"),
+            &mut self.wakes,
+        )
     }
 }
 
@@ -185,10 +188,10 @@ impl State {
     }
 
     fn unlink(&mut self, handle: ConnectionHandle) {
-        if let Some(entry) = self.by_handle.get_mut(handle.index()) {
-            if entry.is_some_and(|(owner, _)| owner == handle) {
-                *entry = None;
-            }
+        if let Some(entry) = self.by_handle.get_mut(handle.index())
+            && entry.is_some_and(|(owner, _)| owner == handle)
+        {
+            *entry = None;
         }
     }
 

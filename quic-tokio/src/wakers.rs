@@ -92,10 +92,10 @@ impl Waiters {
     /// Wakes everybody who waits.
     pub(crate) fn wake(&mut self, wakes: &mut WakeList) {
         for place in &mut self.places {
-            if let Place::Waiting(_) = place {
-                if let Place::Waiting(waker) = std::mem::replace(place, Place::Woken) {
-                    wakes.push(waker);
-                }
+            if let Place::Waiting(_) = place
+                && let Place::Waiting(waker) = std::mem::replace(place, Place::Woken)
+            {
+                wakes.push(waker);
             }
         }
     }

@@ -100,7 +100,8 @@ async fn a_large_transfer_both_ways() {
     assert_eq!(at, SIZE);
     assert_eq!(soon(writer).await.unwrap(), None, "the peer has it all");
     let io = pair.client.io_stats();
-    assert!(io.sent_datagrams > 0 && io.send_calls <= io.sent_datagrams);
+    assert!(io.sent_datagrams > SIZE as u64 / 1500 && io.received_datagrams > SIZE as u64 / 1500, "{io:?}");
+    assert!(io.send_calls < io.sent_datagrams, "datagrams go out in batches: {io:?}");
 }
 
 /// A reader that does not read stops its sender, at the window; once it reads everything comes.
@@ -113,10 +114,11 @@ async fn a_slow_reader_stops_the_writer() {
     let mut send = client.open_uni().await.unwrap();
     let data = pattern(200_000, 3);
     let mut written = 0;
-    while let Ok(more) = tokio::time::timeout(Duration::from_millis(300), send.write(&data[written..])).await {
+    while let Ok(more) = tokio::time::timeout(Duration::from_millis(300), send.write(&data[written..])).await
+    {
         written += more.unwrap();
     }
-    assert!(written >= 20_000 && written <= 30_000, "{written} bytes fit the window and the buffer");
+    assert!((20_000..=30_000).contains(&written), "{written} bytes fit the window and the buffer");
     let rest = data[written..].to_vec();
     let writer = tokio::spawn(async move {
         send.write_all(&rest).await.unwrap();

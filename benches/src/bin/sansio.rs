@@ -1,10 +1,10 @@
 //! `sansio bulk`: a transfer by quic-proto beside the same transfer by quinn-proto.
 
+use benches::Certificate;
 use benches::counting::Counting;
 use benches::link::{self, Cost};
 use benches::ours::Ours;
 use benches::theirs::Theirs;
-use benches::Certificate;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -105,8 +105,8 @@ fn print(args: &Args, results: &[(Impl, Cost)]) -> std::io::Result<()> {
         if args.json {
             writeln!(
                 out,
-                r#"{{"impl":"{name}","workload":"bulk","bytes":{},"packets":{},"ns_per_packet":{:.1},"allocs_per_packet":{:.4},"replies_per_packet":{:.4}}}"#,
-                args.bytes, cost.packets, each.nanos, each.allocations, each.replies
+                r#"{{"impl":"{name}","workload":"bulk","bytes":{},"datagrams":{},"packets":{},"ns_per_packet":{:.1},"allocs_per_packet":{:.4},"replies_per_packet":{:.4}}}"#,
+                args.bytes, cost.datagrams, cost.packets, each.nanos, each.allocations, each.replies
             )?;
         } else {
             writeln!(

@@ -1,0 +1,176 @@
+//! The command line.
+
+use crate::units;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Fetch, serve, echo and measure over QUIC.
+#[derive(Parser, Debug)]
+#[command(
+    name = "quic",
+    version,
+    about,
+    after_help = "RUST_LOG=quic_proto=debug shows what the protocol does."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Move a file both ways over loopback in one process and tell how it went
+    Demo(Demo),
+    /// Serve the files of a folder (ALPN hq-interop), or send every stream back
+    Serve(Serve),
+    /// Fetch files from hq-interop servers
+    Get(Get),
+    /// Send random bytes to an echo server, check what comes back, and report round-trip times
+    Echo(Echo),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// How much to move, if no file is named
+    #[arg(long, default_value = "256MiB", value_parser = units::size)]
+    pub(crate) size: u64,
+    /// The file to move
+    #[arg(long, value_name = "F")]
+    pub(crate) file: Option<PathBuf>,
+    /// Put a path between the two with this round-trip time, e.g. 40ms
+    #[arg(long, value_parser = units::time)]
+    pub(crate) rtt: Option<Duration>,
+    /// Lose this share of datagrams in each direction, e.g. 1%
+    #[arg(long, value_parser = units::share)]
+    pub(crate) loss: Option<f64>,
+    /// Limit the path to this rate, e.g. 100mbit
+    #[arg(long, value_parser = units::rate)]
+    pub(crate) rate: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// The address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "[::]:4433")]
+    pub(crate) listen: SocketAddr,
+    /// The folder whose files are served
+    #[arg(long, value_name = "DIR", required_unless_present = "echo")]
+    pub(crate) root: Option<PathBuf>,
+    /// Send every stream back instead (ALPN echo)
+    #[arg(long, conflicts_with = "root")]
+    pub(crate) echo: bool,
+    /// The certificate chain; without it a self-signed one is made
+    #[arg(long, value_name = "PEM", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Let each client prove its address first (RFC 9000 §8.1.2)
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: Option<PathBuf>,
+    /// The congestion controller
+    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
+    pub(crate) cc: quic_proto::congestion::Algorithm,
+    /// Stop after N connections
+    #[arg(long, value_name = "N")]
+    pub(crate) once: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// What to fetch, e.g. https://localhost:4433/file
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<url::Url>,
+    /// Where to put the files
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) client: Client,
+    /// Use this application protocol
+    #[arg(long, value_name = "NAME", default_value = "hq-interop")]
+    pub(crate) alpn: String,
+    /// Update keys once the handshake is confirmed (RFC 9001 §6)
+    #[arg(long)]
+    pub(crate) key_update: bool,
+    /// Make a connection for each URL
+    #[arg(long)]
+    pub(crate) connection_per_url: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Echo {
+    /// The echo server
+    #[arg(value_name = "ADDR")]
+    pub(crate) addr: String,
+    /// How much to send on each stream
+    #[arg(long, default_value = "1MB", value_parser = units::size)]
+    pub(crate) size: u64,
+    /// How many streams at a time
+    #[arg(long, default_value_t = 3)]
+    pub(crate) streams: u64,
+    /// How many times
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: u64,
+    #[command(flatten)]
+    pub(crate) client: Client,
+}
+
+/// What all clients can be told.
+#[derive(Args, Debug)]
+pub(crate) struct Client {
+    /// Trust the certificates in this file
+    #[arg(long, value_name = "PEM", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust any certificate: no protection against an attacker on the path
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: Option<PathBuf>,
+    /// The congestion controller
+    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
+    pub(crate) cc: quic_proto::congestion::Algorithm,
+    /// Offer only this cipher
+    #[arg(long)]
+    pub(crate) cipher: Option<Cipher>,
+    /// Receive windows of streams and of the connection
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) window: Option<u64>,
+    /// The QUIC version
+    #[arg(long, value_name = "V", default_value = "v1")]
+    pub(crate) version: Version,
+    /// Send to this address, whatever the name resolves to
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) connect: Option<SocketAddr>,
+    /// Give up if the server does not answer for so long
+    #[arg(long, default_value = "10s", value_parser = units::time)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Cipher {
+    Aes128,
+    Aes256,
+    Chacha20,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Version {
+    V1,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,100 @@
+//! `quic echo`: random bytes there and back, with round-trip times as `ping` gives them.
+
+use crate::args::Echo;
+use crate::failure::Failure;
+use crate::get::{dial, resolve};
+use crate::serve::{ECHO, say, secret};
+use crate::{tls, units};
+use quic_proto::rng::{Rng, SeededRng};
+use quic_tokio::{AppError, Connection};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
+    let config = tls::client(&args.client, ECHO)?;
+    let (host, port) = split(&args.addr)?;
+    let address = match args.client.connect {
+        Some(address) => address,
+        None => resolve(&host, port).await?,
+    };
+    let (endpoint, connection) = dial(&config, address, &host, ECHO, args.client.timeout).await?;
+    let mut times = Vec::new();
+    let mut rng = SeededRng::from_seed(secret()?);
+    for round in 1..=args.count {
+        let begun = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..args.streams {
+            let seed = rng.next_u64();
+            let connection = connection.clone();
+            tasks.spawn(async move { one_stream(&connection, seed, args.size).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            times.push(done.map_err(|error| Failure::Usage(error.to_string()))??);
+        }
+        let moved = args.size * args.streams * 2;
+        let time = begun.elapsed();
+        say(&format!(
+            "{round}: {} on {} streams came back in {time:.1?}, {}, rtt {:.2?}",
+            units::bytes(args.size * args.streams),
+            args.streams,
+            units::throughput(moved, time),
+            connection.rtt(),
+        ));
+    }
+    summary(&times);
+    connection.close(AppError::from(0), b"done");
+    endpoint.wait_idle().await;
+    Ok(())
+}
+
+fn split(addr: &str) -> Result<(String, u16), Failure> {
+    let wrong = || Failure::Usage(format!("{addr:?} must be HOST:PORT"));
+    let (host, port) = addr.rsplit_once(':').ok_or_else(wrong)?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port.parse().map_err(|_| wrong())?))
+}
+
+fn summary(times: &[Duration]) {
+    let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return };
+    let mean = times.iter().sum::<Duration>() / times.len() as u32;
+    say(&format!("{} streams, all intact: min {min:.1?}, mean {mean:.1?}, max {max:.1?}", times.len()));
+}
+
+/// Sends `size` random bytes and checks what comes back. Returns how long that took.
+async fn one_stream(connection: &Connection, seed: u64, size: u64) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let (mut send, mut recv) = connection.open_bi().await.map_err(Failure::Connection)?;
+    let writer = tokio::spawn(async move {
+        let mut rng = SeededRng::from_u64(seed);
+        let (mut block, mut left) = (vec![0; 64 * 1024], size);
+        while left > 0 {
+            rng.fill(&mut block);
+            let len = left.min(block.len() as u64) as usize;
+            send.write_all(&block[..len]).await?;
+            left -= len as u64;
+        }
+        send.finish().map_err(|_| quic_tokio::WriteError::ClosedStream)
+    });
+    let mut rng = SeededRng::from_u64(seed);
+    let (mut expected, mut at, mut total) = (vec![0; 64 * 1024], 64 * 1024, 0_u64);
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        let read = recv.read(&mut block).await.map_err(|error| Failure::Mismatch(error.to_string()))?;
+        let Some(read) = read else { break };
+        for byte in &block[..read] {
+            if at == expected.len() {
+                rng.fill(&mut expected);
+                at = 0;
+            }
+            if *byte != expected[at] {
+                return Err(Failure::Mismatch(format!("byte {total} differs")));
+            }
+            (at, total) = (at + 1, total + 1);
+        }
+    }
+    if total != size {
+        return Err(Failure::Mismatch(format!("{total} of {size} bytes came")));
+    }
+    let written = writer.await.map_err(|error| Failure::Usage(error.to_string()))?;
+    written.map_err(|error| Failure::Mismatch(error.to_string()))?;
+    Ok(begun.elapsed())
+}

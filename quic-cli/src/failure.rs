@@ -1,0 +1,60 @@
+//! What goes wrong, in one line that says what to do.
+
+use quic_proto::error::{ConnectionError, TransportErrorCode};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{what}: {error}")]
+    Io { what: String, error: std::io::Error },
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] quic_proto::crypto::TlsConfigError),
+    #[error("{0}")]
+    Config(#[from] quic_proto::config::ConfigError),
+    #[error("cannot connect to {to}: {error}")]
+    Connect { to: String, error: quic_tokio::ConnectError },
+    #[error("{0:?} cannot be resolved: check the name, or give the address with --connect")]
+    NotResolved(String),
+    #[error("{to} does not answer (waited {} s): is a QUIC server listening on that UDP port?", .after.as_secs_f64())]
+    NoAnswer { to: String, after: Duration },
+    #[error(
+        "the certificate of {0} is not trusted: name its issuer with --ca PEM, or use --insecure for a test"
+    )]
+    NotTrusted(String),
+    #[error("{to} does not speak {alpn:?}: choose another protocol with --alpn")]
+    Alpn { to: String, alpn: String },
+    #[error("{0}")]
+    Connection(ConnectionError),
+    #[error("{0} of {1} files failed")]
+    Files(usize, usize),
+    #[error("{} cannot be read: {error}", .path.display())]
+    Unreadable { path: PathBuf, error: String },
+    #[error("what came back is not what was sent: {0}")]
+    Mismatch(String),
+}
+
+impl Failure {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Io { what, error }
+    }
+
+    /// What the end of a connection to `to` means for the person who asked for it.
+    pub(crate) fn of(error: ConnectionError, to: &str, alpn: &str, timeout: Duration) -> Self {
+        let alert = match &error {
+            ConnectionError::Transport(error) | ConnectionError::PeerTransport(error) => error.code,
+            ConnectionError::TimedOut => return Self::NoAnswer { to: to.to_owned(), after: timeout },
+            _ => return Self::Connection(error),
+        };
+        // RFC 8446 §6: the alerts for certificates (42 to 46, 48), and no_application_protocol (RFC 7301 §3.2).
+        match TransportErrorCode::alert(alert) {
+            Some(42..=46 | 48 | 51) => Self::NotTrusted(to.to_owned()),
+            Some(120) => Self::Alpn { to: to.to_owned(), alpn: alpn.to_owned() },
+            _ => Self::Connection(error),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `quic get`: fetches files in parallel, and is content only with every byte written.
+
+use crate::args::Get;
+use crate::failure::Failure;
+use crate::serve::say;
+use crate::{hq, tls, units};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use quic_proto::error::ConnectionError;
+use quic_tokio::{AppError, ClientConfig, Connection, Endpoint, ReadError};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+use url::Url;
+
+/// A file that could not be fetched, and why.
+#[derive(Debug, thiserror::Error)]
+enum FileFailure {
+    #[error("not found on the server")]
+    NotFound,
+    #[error("the server reset the stream with code {0}")]
+    Reset(AppError),
+    #[error("{0}")]
+    Connection(ConnectionError),
+    #[error("{0}")]
+    Other(String),
+}
+
+pub(crate) async fn run(args: Get) -> Result<(), Failure> {
+    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
+    let config = tls::client(&args.client, &args.alpn)?;
+    let bars = MultiProgress::new();
+    let mut tasks = JoinSet::new();
+    let mut connections: HashMap<(String, u16), Connection> = HashMap::new();
+    let mut endpoints = Vec::new();
+    let mut names = Names::default();
+    for url in &args.urls {
+        let (host, port) = host_of(url)?;
+        let name = names.of(url)?;
+        let key = (host.clone(), port);
+        let known = connections.get(&key).filter(|_| !args.connection_per_url).cloned();
+        let connection = match known {
+            Some(connection) => connection,
+            None => {
+                let (endpoint, connection) = connect(&args, &config, &host, port).await?;
+                if args.key_update {
+                    update_keys(&connection).await;
+                }
+                endpoints.push(endpoint);
+                connections.insert(key, connection.clone());
+                connection
+            }
+        };
+        let bar = std::io::stderr().is_terminal().then(|| bars.add(bar(&name)));
+        let path = args.out.join(&name);
+        let request = hq::request(url.path());
+        tasks.spawn(async move {
+            let begun = Instant::now();
+            let result = fetch(&connection, &request, &path, bar.as_ref()).await;
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+            }
+            (name, result, begun.elapsed())
+        });
+    }
+    let failed = report(&mut tasks).await;
+    for connection in connections.into_values() {
+        connection.close(AppError::from(0), b"done");
+    }
+    for endpoint in endpoints {
+        endpoint.close(AppError::from(0), b"done");
+        endpoint.wait_idle().await;
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::Files(failed, args.urls.len())) }
+}
+
+/// Prints a line a file as they come in. Returns how many failed.
+async fn report(tasks: &mut JoinSet<(String, Result<u64, FileFailure>, Duration)>) -> usize {
+    let mut failed = 0;
+    while let Some(done) = tasks.join_next().await {
+        match done {
+            Ok((name, Ok(bytes), time)) => {
+                say(&format!("{name}  {}  {}", units::bytes(bytes), units::throughput(bytes, time)));
+            }
+            Ok((name, Err(error), _)) => {
+                failed += 1;
+                crate::complain(&format!("{name}: {error}"));
+            }
+            Err(error) => {
+                failed += 1;
+                crate::complain(&error.to_string());
+            }
+        }
+    }
+    failed
+}
+
+fn bar(name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:20} {spinner} {bytes} {bytes_per_sec}");
+    let bar = ProgressBar::no_length().with_prefix(name.to_owned());
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
+}
+
+fn host_of(url: &Url) -> Result<(String, u16), Failure> {
+    if url.scheme() != "https" {
+        return Err(Failure::Usage(format!("{url}: QUIC is always encrypted, use https://")));
+    }
+    let host = url.host_str().ok_or_else(|| Failure::Usage(format!("{url} names no host")))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), url.port_or_known_default().unwrap_or(443)))
+}
+
+/// The names under which files are written: the last part of the path, each used once.
+#[derive(Default)]
+struct Names(HashMap<String, String>);
+
+impl Names {
+    fn of(&mut self, url: &Url) -> Result<String, Failure> {
+        let last = url.path_segments().and_then(Iterator::last).unwrap_or_default();
+        let name = if last.is_empty() { "index.html" } else { last };
+        if name.contains(['/', '\\', '\0']) || name == ".." {
+            return Err(Failure::Usage(format!("{url} has no usable file name")));
+        }
+        match self.0.insert(name.to_owned(), url.to_string()) {
+            Some(other) if other != url.as_str() => {
+                Err(Failure::Usage(format!("{url} and {other} would both be written to {name}")))
+            }
+            _ => Ok(name.to_owned()),
+        }
+    }
+}
+
+async fn connect(
+    args: &Get,
+    config: &ClientConfig,
+    host: &str,
+    port: u16,
+) -> Result<(Endpoint, Connection), Failure> {
+    let address = match args.client.connect {
+        Some(address) => address,
+        None => resolve(host, port).await?,
+    };
+    dial(config, address, host, &args.alpn, args.client.timeout).await
+}
+
+/// The first address of a name.
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Failure> {
+    let mut found =
+        tokio::net::lookup_host((host, port)).await.map_err(|_| Failure::NotResolved(host.to_owned()))?;
+    found.next().ok_or_else(|| Failure::NotResolved(host.to_owned()))
+}
+
+/// Connects, with errors for people.
+pub(crate) async fn dial(
+    config: &ClientConfig,
+    address: SocketAddr,
+    name: &str,
+    alpn: &str,
+    timeout: Duration,
+) -> Result<(Endpoint, Connection), Failure> {
+    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let endpoint = Endpoint::client(any).map_err(Failure::io("cannot open a UDP socket"))?;
+    let to = format!("{name} ({address})");
+    let connecting = endpoint.connect_with(config, address, name);
+    let connecting = connecting.map_err(|error| Failure::Connect { to: to.clone(), error })?;
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(Ok(connection)) => Ok((endpoint, connection)),
+        Ok(Err(error)) => Err(Failure::of(error, &to, alpn, timeout)),
+        Err(_) => Err(Failure::NoAnswer { to, after: timeout }),
+    }
+}
+
+/// Updates keys as soon as that is possible, which is once the handshake is confirmed.
+async fn update_keys(connection: &Connection) {
+    for _ in 0..200 {
+        if connection.initiate_key_update() || connection.close_reason().is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    crate::complain("the keys could not be updated");
+}
+
+/// Fetches one file into `path`, by way of a temporary one, so that there is never half a file under its name.
+async fn fetch(
+    connection: &Connection,
+    request: &str,
+    path: &Path,
+    bar: Option<&ProgressBar>,
+) -> Result<u64, FileFailure> {
+    let partial = PathBuf::from(format!("{}.part", path.display()));
+    let result = download(connection, request, &partial, bar).await;
+    if result.is_ok() {
+        let renamed = tokio::fs::rename(&partial, path).await;
+        renamed.map_err(|error| FileFailure::Other(format!("cannot write {}: {error}", path.display())))?;
+    } else {
+        // There may be nothing to remove.
+        let _ = tokio::fs::remove_file(&partial).await;
+    }
+    result
+}
+
+async fn download(
+    connection: &Connection,
+    request: &str,
+    path: &Path,
+    bar: Option<&ProgressBar>,
+) -> Result<u64, FileFailure> {
+    let cannot =
+        |error: std::io::Error| FileFailure::Other(format!("cannot write {}: {error}", path.display()));
+    let (mut send, mut recv) = connection.open_bi().await.map_err(FileFailure::Connection)?;
+    let sent = send.write_all(request.as_bytes()).await;
+    sent.map_err(|error| FileFailure::Other(error.to_string()))?;
+    // The server may have answered and stopped the stream already.
+    let _ = send.finish();
+    let mut file =
+        tokio::io::BufWriter::with_capacity(1 << 20, tokio::fs::File::create(path).await.map_err(cannot)?);
+    let mut total = 0;
+    let mut block = vec![0; 256 * 1024];
+    loop {
+        match recv.read(&mut block).await {
+            Ok(None) => break,
+            Ok(Some(read)) => {
+                file.write_all(&block[..read]).await.map_err(cannot)?;
+                total += read as u64;
+                if let Some(bar) = bar {
+                    bar.set_position(total);
+                }
+            }
+            Err(ReadError::Reset(code)) if code == AppError::from(hq::NOT_FOUND) => {
+                return Err(FileFailure::NotFound);
+            }
+            Err(ReadError::Reset(code)) => return Err(FileFailure::Reset(code)),
+            Err(error) => return Err(FileFailure::Other(error.to_string())),
+        }
+    }
+    file.flush().await.map_err(cannot)?;
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_used_once() {
+        let mut names = Names::default();
+        let url = |text: &str| Url::parse(text).unwrap();
+        assert_eq!(names.of(&url("https://a/x/y")).unwrap(), "y");
+        assert_eq!(names.of(&url("https://a/")).unwrap(), "index.html");
+        assert!(names.of(&url("https://a/z/y")).is_err());
+        assert!(host_of(&url("http://a/")).is_err());
+        assert_eq!(host_of(&url("https://[::1]:4433/a")).unwrap(), ("::1".to_owned(), 4433));
+    }
+}

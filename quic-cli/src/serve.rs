@@ -1,0 +1,148 @@
+//! `quic serve`: files by hq-interop, or an echo.
+
+use crate::args::Serve;
+use crate::failure::Failure;
+use crate::{hq, tls};
+use quic_proto::config::{ServerConfig, TransportConfig};
+use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The application protocol of an echo server.
+pub(crate) const ECHO: &str = "echo";
+
+/// What is done with a client's streams.
+#[derive(Clone)]
+pub(crate) enum Service {
+    Files(Arc<PathBuf>),
+    Echo,
+}
+
+impl Service {
+    pub(crate) fn alpn(&self) -> &'static str {
+        match self {
+            Self::Files(_) => hq::ALPN,
+            Self::Echo => ECHO,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
+    let service = match &args.root {
+        Some(root) => {
+            let canonical = root.canonicalize();
+            let what = format!("cannot serve {}", root.display());
+            Service::Files(Arc::new(canonical.map_err(Failure::io(what))?))
+        }
+        None => Service::Echo,
+    };
+    let identity = match (&args.cert, &args.key) {
+        (Some(cert), Some(key)) => tls::identity(cert, key)?,
+        _ => {
+            let identity = tls::self_signed()?;
+            say(&format!("self-signed certificate, SHA-256 {}", tls::fingerprint(&identity.chain[0])));
+            identity
+        }
+    };
+    let tls = tls::server(identity, service.alpn(), args.keylog.as_deref())?;
+    let transport = TransportConfig::default().congestion(args.cc).build()?;
+    let config = ServerConfig::new(Arc::new(tls), &secret()?).transport(transport).build()?;
+    let endpoint = Endpoint::server(config, args.listen);
+    let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
+    let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
+    say(&format!("listening on {address}"));
+    accept(&endpoint, &service, args.retry, args.once).await;
+    endpoint.close(AppError::from(0), b"the server stops");
+    endpoint.wait_idle().await;
+    Ok(())
+}
+
+/// Serves clients until the process is interrupted, or `once` of them are done.
+async fn accept(endpoint: &Endpoint, service: &Service, retry: bool, once: Option<u64>) {
+    let mut clients = JoinSet::new();
+    let mut accepted = 0;
+    while once.is_none_or(|once| accepted < once) {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            _ = tokio::signal::ctrl_c() => return clients.abort_all(),
+            Some(_) = clients.join_next() => continue,
+        };
+        let Some(incoming) = incoming else { break };
+        if retry && !incoming.is_validated() {
+            // A client that cannot be asked again is ignored; it is not there.
+            let _ = incoming.retry();
+            continue;
+        }
+        accepted += 1;
+        clients.spawn(client(incoming, service.clone()));
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+async fn client(incoming: Incoming, service: Service) {
+    let remote = incoming.remote_address();
+    match incoming.await {
+        Ok(connection) => {
+            streams(&connection, &service).await;
+            let reason = connection.closed().await;
+            say(&format!("{remote} {reason}"));
+        }
+        Err(error) => say(&format!("{remote} no connection: {error}")),
+    }
+}
+
+/// Serves all streams of a connection, each in a task of its own; the peer's stream limit bounds them.
+pub(crate) async fn streams(connection: &Connection, service: &Service) {
+    let mut tasks = JoinSet::new();
+    while let Ok((send, recv)) = connection.accept_bi().await {
+        let service = service.clone();
+        tasks.spawn(async move { stream(send, recv, &service).await });
+        while tasks.try_join_next().is_some() {}
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn stream(mut send: SendStream, mut recv: RecvStream, service: &Service) {
+    match service {
+        Service::Files(root) => file(root, &mut send, &mut recv).await,
+        Service::Echo => {
+            while let Ok(Some(chunk)) = recv.read_chunk(64 * 1024).await {
+                if send.write_chunk(chunk).await.is_err() {
+                    return;
+                }
+            }
+            // The stream may have been stopped by the client; then nobody waits for its end.
+            let _ = send.finish();
+        }
+    }
+}
+
+async fn file(root: &std::path::Path, send: &mut SendStream, recv: &mut RecvStream) {
+    let code = match hq::read_request(recv).await {
+        None => hq::BAD_REQUEST,
+        Some(path) => match hq::answer(root, send, &path).await {
+            Ok(bytes) => return say(&format!("{path} {bytes}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => hq::NOT_FOUND,
+            Err(error) => return say(&format!("{path} {error}")),
+        },
+    };
+    let _ = send.reset(AppError::from(code));
+}
+
+/// 32 random bytes from the operating system.
+pub(crate) fn secret() -> Result<[u8; 32], Failure> {
+    use ring::rand::SecureRandom;
+    let mut secret = [0; 32];
+    let filled = ring::rand::SystemRandom::new().fill(&mut secret);
+    filled.map_err(|_| Failure::Usage("the operating system gives no randomness".to_owned()))?;
+    Ok(secret)
+}
+
+/// Prints a line, at once even into a pipe; a reader that went away is no reason to stop.
+pub(crate) fn say(line: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

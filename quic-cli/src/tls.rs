@@ -1,0 +1,118 @@
+//! Certificates, trust and key logs.
+
+use crate::args::{Cipher, Client};
+use crate::failure::Failure;
+use quic_proto::config::{ClientConfig, TransportConfig};
+use quic_proto::crypto::rustls::{
+    CipherChoice, ClientOptions, Identity, RustlsClient, RustlsServer, ServerOptions,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{KeyLog, RootCertStore};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// A self-signed certificate for `localhost` and the loopback addresses.
+pub(crate) fn self_signed() -> Result<Identity, Failure> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made =
+        rcgen::generate_simple_self_signed(names).map_err(|error| Failure::Usage(error.to_string()))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    Ok(Identity { chain: vec![made.cert.der().clone()], key })
+}
+
+/// A certificate chain and its key from PEM files.
+pub(crate) fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
+    let unreadable = |path: &Path, error: String| Failure::Unreadable { path: path.to_owned(), error };
+    let chain = certificates(cert)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
+    Ok(Identity { chain, key })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let unreadable = |error: String| Failure::Unreadable { path: path.to_owned(), error };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
+    let found: Result<Vec<_>, _> = found.collect();
+    let found = found.map_err(|error| unreadable(error.to_string()))?;
+    if found.is_empty() { Err(unreadable("it holds no certificate".to_owned())) } else { Ok(found) }
+}
+
+/// The SHA-256 of a certificate, as browsers show it.
+pub(crate) fn fingerprint(certificate: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+    digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+/// A server's TLS.
+pub(crate) fn server(identity: Identity, alpn: &str, keylog: Option<&Path>) -> Result<RustlsServer, Failure> {
+    let options = ServerOptions {
+        alpn: vec![alpn.as_bytes().to_vec()],
+        key_log: key_log(keylog)?,
+        ..ServerOptions::default()
+    };
+    Ok(RustlsServer::with_identity(identity, options)?)
+}
+
+/// A client's configuration from its arguments.
+pub(crate) fn client(args: &Client, alpn: &str) -> Result<ClientConfig, Failure> {
+    let ciphers = args.cipher.map(|cipher| match cipher {
+        Cipher::Aes128 => CipherChoice::Aes128Gcm,
+        Cipher::Aes256 => CipherChoice::Aes256Gcm,
+        Cipher::Chacha20 => CipherChoice::ChaCha20Poly1305,
+    });
+    let options = ClientOptions {
+        alpn: vec![alpn.as_bytes().to_vec()],
+        ciphers: ciphers.into_iter().collect(),
+        key_log: key_log(args.keylog.as_deref())?,
+        ..ClientOptions::default()
+    };
+    let tls = if args.insecure {
+        RustlsClient::danger_accept_any_certificate(options)?
+    } else {
+        RustlsClient::with_roots(roots(args.ca.as_deref())?, options)?
+    };
+    let mut transport = TransportConfig::default().congestion(args.cc).handshake_timeout(args.timeout);
+    if let Some(window) = args.window {
+        transport = transport.stream_window(window, window).connection_window(window, window);
+    }
+    Ok(ClientConfig::new(Arc::new(tls)).transport(transport.build()?))
+}
+
+/// The certificates in `ca`; without it those of the operating system's bundle, where one is found.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
+    const BUNDLES: [&str; 3] =
+        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    let mut roots = RootCertStore::empty();
+    let named = ca.map(Path::to_owned);
+    let bundle = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = || BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
+    if let Some(path) = named.or(bundle).or_else(usual) {
+        roots.add_parsable_certificates(certificates(&path)?);
+    }
+    Ok(roots)
+}
+
+/// A key log in `path`, or where SSLKEYLOGFILE says.
+fn key_log(path: Option<&Path>) -> Result<Option<Arc<dyn KeyLog>>, Failure> {
+    let path = path.map(Path::to_owned).or_else(|| std::env::var_os("SSLKEYLOGFILE").map(PathBuf::from));
+    let Some(path) = path else { return Ok(None) };
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.map_err(Failure::io(format!("cannot write the key log {}", path.display())))?;
+    Ok(Some(Arc::new(FileKeyLog(Mutex::new(file)))))
+}
+
+/// The NSS key log format, which Wireshark reads.
+#[derive(Debug)]
+struct FileKeyLog(Mutex<File>);
+
+impl KeyLog for FileKeyLog {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        if let Ok(mut file) = self.0.lock() {
+            // A log that cannot be written must not end the connection.
+            let _ = writeln!(file, "{label} {} {}", hex(client_random), hex(secret));
+        }
+    }
+}
