@@ -7,6 +7,9 @@
 //!
 //! - [`Scenario`] describes clients, a server and what is between them, in a sentence; [`Scenario::sweep`] runs it with
 //!   thousands of seeds on all processors. A failure prints one line, `QUIC_SIM_SEED=… cargo test …`, that brings it back.
+//! - [`sweep`] does so with scenarios that are themselves drawn from the seed, as [`quic::Plan`] draws those of QUIC. In either case
+//!   `QUIC_SIM_SEEDS=0..10000` replaces the seeds to try.
+//! - [`quic`] has hosts that speak QUIC, and a checker of their connections.
 //! - [`Network`] builds any other topology: nodes, links, and routes over several links, with NATs and several addresses.
 //! - [`Checker`]s assert after every step. Two rules need no asking: no deadline lies in the past, and no node keeps itself busy
 //!   without letting time pass.

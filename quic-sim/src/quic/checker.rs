@@ -20,7 +20,7 @@ const LARGEST: u64 = 1500;
 ///
 /// - the application found nothing wrong: no byte is lost, repeated or out of place;
 /// - bytes in flight grow beyond the congestion window by probes only (RFC 9002 §7: "An endpoint MUST NOT send a packet if it would
-///   cause bytes_in_flight … to be larger than the congestion window, unless the packet is sent on a PTO timer expiration");
+///   cause `bytes_in_flight` … to be larger than the congestion window, unless the packet is sent on a PTO timer expiration");
 /// - the window is never below its minimum, two datagrams (§7.2);
 /// - stream buffers use no more memory than allowed;
 /// - counters never go back.
