@@ -156,8 +156,8 @@ impl Pair {
             if self.retry && !incoming.is_validated() {
                 self.server.retry(self.now, incoming).unwrap();
             } else {
-                let handle = self.server.accept(self.now, incoming).unwrap();
-                self.accepted.push(handle);
+                // Who cannot be accepted is ignored, and asks again.
+                self.accepted.extend(self.server.accept(self.now, incoming));
             }
         }
         self.collect(true);
@@ -248,7 +248,7 @@ pub fn their_code(reason: Option<&ConnectionError>) -> Option<TransportErrorCode
 pub fn read_all(connection: &mut Connection, id: StreamId) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     let mut buf = [0; 4096];
-    let Ok(mut stream) = connection.recv_stream(id) else { return (data, true) };
+    let Ok(mut stream) = connection.recv_stream(id) else { return (data, false) };
     loop {
         match stream.read(&mut buf) {
             Ok(read) => {
