@@ -100,5 +100,5 @@ pub use network::{Network, Outcome};
 pub use node::{Either, Node, NodeId};
 pub use queue::Queue;
 pub use scenario::{DOWN, Report, Scenario, Setup, UP};
-pub use sweep::{SEED, SEEDS, seeds};
+pub use sweep::{SEED, SEEDS, seeds, sweep};
 pub use trace::{Difference, Entry, Fate, Trace};

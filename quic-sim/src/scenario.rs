@@ -213,6 +213,13 @@ impl<N: Node + 'static> Scenario<N> {
         self
     }
 
+    /// Puts an address translator before every client, for actions that rebind it by [`Network::rebind`].
+    #[must_use]
+    pub fn nat(mut self) -> Self {
+        self.nat = true;
+        self
+    }
+
     /// Puts each client behind a NAT and rebinds them all at that time. May be given several times.
     #[must_use]
     pub fn rebind(mut self, at: Duration, how: Rebind) -> Self {

@@ -8,26 +8,44 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The variable that replaces a sweep's seeds by one seed.
 pub const SEED: &str = "QUIC_SIM_SEED";
-/// The variable that replaces how many seeds a sweep tries.
+/// The variable that replaces the seeds that a sweep tries: a range `0..10000`, or how many.
 pub const SEEDS: &str = "QUIC_SIM_SEEDS";
 
-/// The seeds to try: the one in `QUIC_SIM_SEED` if that is set, otherwise as many as `QUIC_SIM_SEEDS` says from `default`'s start
-/// on, otherwise `default`. Panics if a variable is set and is not a number.
+/// The seeds to try: the one in `QUIC_SIM_SEED` if that is set, otherwise the range in `QUIC_SIM_SEEDS` (`0..10000`; a lone number
+/// is how many, from `default`'s start on), otherwise `default`. Panics if a variable is set and is not that.
 pub fn seeds(default: Range<u64>) -> Range<u64> {
-    choose(read(SEED), read(SEEDS), default)
+    let read = |name| std::env::var(name).ok();
+    choose(read(SEED).as_deref(), read(SEEDS).as_deref(), default)
 }
 
-fn choose(one: Option<u64>, count: Option<u64>, default: Range<u64>) -> Range<u64> {
-    match (one, count) {
-        (Some(seed), _) => seed..seed.saturating_add(1),
-        (None, Some(count)) => default.start..default.start.saturating_add(count),
-        (None, None) => default,
+fn choose(one: Option<&str>, many: Option<&str>, default: Range<u64>) -> Range<u64> {
+    let number = |name: &str, text: &str| -> u64 {
+        text.trim().parse().unwrap_or_else(|_| panic!("{name}: {text} is no seed: give a number"))
+    };
+    if let Some(seed) = one.map(|text| number(SEED, text)) {
+        return seed..seed.saturating_add(1);
+    }
+    match many.map(|text| text.split_once("..").ok_or(text)) {
+        Some(Ok((start, end))) => number(SEEDS, start)..number(SEEDS, end),
+        Some(Err(count)) => default.start..default.start.saturating_add(number(SEEDS, count)),
+        None => default,
     }
 }
 
-fn read(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.trim().parse().unwrap_or_else(|_| panic!("{name}={text} is not a seed: give a number")))
+/// Runs `attempt` with each seed of `range` on all processors, for scenarios that are made from their seeds. `QUIC_SIM_SEED` and
+/// `QUIC_SIM_SEEDS` replace the range, as they do for [`Scenario::sweep`](crate::Scenario::sweep). Panics with what the first failure
+/// says and the line that brings it back.
+pub fn sweep(range: Range<u64>, attempt: impl Fn(u64) -> Result<(), String> + Sync) {
+    let reproduce = Reproduce::here();
+    let failure = first_failure(seeds(range), |seed| {
+        let guard = OnPanic(&reproduce, seed);
+        let result = attempt(seed);
+        drop(guard);
+        result
+    });
+    if let Some((seed, what)) = failure {
+        panic!("seed {seed}: {what}\nreproduce with:\n  {}", reproduce.line(seed));
+    }
 }
 
 /// How to run the current test again.
@@ -108,8 +126,9 @@ mod tests {
     #[test]
     fn environment_goes_first() {
         assert_eq!(choose(None, None, 3..9), 3..9);
-        assert_eq!(choose(None, Some(2), 3..9), 3..5);
-        assert_eq!(choose(Some(77), Some(2), 3..9), 77..78);
+        assert_eq!(choose(None, Some("2"), 3..9), 3..5);
+        assert_eq!(choose(None, Some("0..10000"), 3..9), 0..10_000);
+        assert_eq!(choose(Some("77"), Some("2"), 3..9), 77..78);
     }
 
     #[test]

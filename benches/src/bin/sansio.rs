@@ -1,10 +1,10 @@
 //! `sansio bulk`: a transfer by quic-proto beside the same transfer by quinn-proto.
 
+use benches::Certificate;
 use benches::counting::Counting;
 use benches::link::{self, Cost};
 use benches::ours::Ours;
 use benches::theirs::Theirs;
-use benches::Certificate;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -47,8 +47,6 @@ pub struct TransportConfig {
     pub(crate) pacing: bool,
     pub(crate) active_cid_limit: u64,
     pub(crate) migration: bool,
-    pub(crate) key_update_interval: Option<u64>,
-    pub(crate) grease: bool,
 }
 
 impl Default for TransportConfig {
@@ -75,8 +73,6 @@ impl Default for TransportConfig {
             pacing: true,
             active_cid_limit: 4,
             migration: true,
-            key_update_interval: None,
-            grease: true,
         }
     }
 }
@@ -209,22 +205,6 @@ impl TransportConfig {
         self
     }
 
-    /// After how many packets sent the keys are updated (RFC 9001 §6), at least 1. `None` updates only where the AEAD's limits demand
-    /// it (§6.6). Default: none.
-    #[must_use]
-    pub fn key_update_interval(mut self, packets: Option<u64>) -> Self {
-        self.key_update_interval = packets;
-        self
-    }
-
-    /// Whether to send a reserved transport parameter, so that peers keep ignoring what they do not know (RFC 9000 §18.1). Default:
-    /// yes.
-    #[must_use]
-    pub fn grease(mut self, on: bool) -> Self {
-        self.grease = on;
-        self
-    }
-
     /// Checks all values and makes them ready to share.
     ///
     /// # Errors
@@ -257,8 +237,7 @@ impl TransportConfig {
         // RFC 9000 §18.2: values of max_udp_payload_size "below 1200 are invalid"; 65527 is the largest UDP payload.
         in_range("mtu_ceiling in bytes", self.mtu_ceiling.into(), 1200, 65527)?;
         // RFC 9000 §18.2: "The value of the active_connection_id_limit parameter MUST be at least 2."
-        in_range("active_cid_limit", self.active_cid_limit, 2, MAX_ACTIVE_CIDS)?;
-        in_range("key_update_interval in packets", self.key_update_interval.unwrap_or(1), 1, u64::MAX)
+        in_range("active_cid_limit", self.active_cid_limit, 2, MAX_ACTIVE_CIDS)
     }
 
     fn validate_timing(&self) -> Result<(), ConfigError> {

@@ -37,6 +37,10 @@ impl Family {
         each!(self, family => family.receive(engine, now, ecn, payload))
     }
 
+    pub(super) fn wants_to_send(&self, engine: &mut Engine) -> bool {
+        each!(self, family => family.has_something_to_send(engine))
+    }
+
     pub(super) fn transmit(
         &mut self,
         engine: &mut Engine,

@@ -18,7 +18,7 @@ pub(crate) use new::ConnectionInit;
 use crate::cid::Notice;
 use crate::engine::Engine;
 use crate::engine::lifecycle::CloseFrame;
-use crate::engine::stats::ConnectionStats;
+pub use crate::engine::stats::ConnectionStats;
 use crate::error::{AppError, ConnectionError};
 use crate::event::Event;
 use crate::id::{Cid, Dir, ResetToken, Side, SpaceId, StreamId};
@@ -40,6 +40,8 @@ pub struct Connection {
     announced_token: Option<(SocketAddr, ResetToken)>,
     drained_reported: bool,
     local_cid: Cid,
+    /// Around all that is logged of this connection; empty, and free, if nothing listens.
+    span: tracing::Span,
 }
 
 /// A notice to the endpoint that routes packets to the connection. Opaque: hand it on.
@@ -77,6 +79,7 @@ impl Connection {
 
     /// Runs what is due at `now`. Early and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let _entered = self.span.clone().entered();
         let now = self.engine.advance(now);
         self.family.handle_timeout(&mut self.engine, now);
         self.engine.handle_timeout(now, self.family.tokens());
@@ -167,6 +170,12 @@ impl Connection {
     /// Whether the connection is closed or about to be; no new data can be sent.
     pub fn is_closing(&self) -> bool {
         !self.engine.lifecycle.is_open() || self.pending_close.is_some()
+    }
+
+    /// Whether the application's streams have something to send, be it held back by congestion control or not. An adapter that runs the
+    /// application beside the loop around the connection need not wake the loop before this turns true.
+    pub fn streams_want_to_send(&mut self) -> bool {
+        self.engine.peek_intent().is_some() || self.engine.streams.can_send()
     }
 
     /// Why the connection ended, once it did.

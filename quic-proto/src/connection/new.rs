@@ -73,6 +73,8 @@ impl Connection {
 
     fn new(family: Ietf, engine: Engine) -> Self {
         let local_cid = family.local_scid();
+        let remote = engine.paths.active().tuple.remote;
+        let span = tracing::debug_span!("connection", side = ?engine.side, cid = %local_cid, %remote);
         let mut connection = Self {
             engine,
             family: Family::Ietf(Box::new(family)),
@@ -80,6 +82,7 @@ impl Connection {
             announced_token: None,
             drained_reported: false,
             local_cid,
+            span,
         };
         connection.family.start(&mut connection.engine);
         connection

@@ -18,6 +18,7 @@ impl Connection {
         buf: &mut [u8],
         max_segments: NonZeroUsize,
     ) -> Option<Transmit> {
+        let _entered = self.span.clone().entered();
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return None;
@@ -49,6 +50,10 @@ impl Connection {
         let ecn = self.engine.paths.active().ecn.mark();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
         while segments < max_segments.get() && buf.len() - len >= mtu {
+            // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
+            if !self.family.wants_to_send(&mut self.engine) {
+                break;
+            }
             let allowance = self.engine.allowance(now, mtu);
             if allowance == Allowance::Nothing {
                 break;

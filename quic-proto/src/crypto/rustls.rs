@@ -136,6 +136,11 @@ impl TlsSession for Session {
     }
 
     fn peer_params(&self) -> Option<&[u8]> {
+        // rustls keeps a server's parameters with its session ticket, and shows them to a client that resumes the session until the
+        // server's own have come.
+        if matches!(self.connection, Connection::Client(_)) && self.connection.is_handshaking() {
+            return None;
+        }
         self.connection.quic_transport_parameters()
     }
 

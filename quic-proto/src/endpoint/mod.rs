@@ -54,6 +54,8 @@ pub struct Endpoint {
     eventful: VecDeque<ConnectionHandle>,
     incoming: VecDeque<Incoming>,
     responses: VecDeque<Response>,
+    /// Connections that are over and that the application wants.
+    remains: Vec<(ConnectionHandle, Box<Connection>)>,
     scratch: Box<[u8; MAX_RESPONSE]>,
 }
 
@@ -64,6 +66,8 @@ struct Slot {
     deadline: Option<Instant>,
     sending: bool,
     eventful: bool,
+    /// The application wants it when it is over.
+    kept: bool,
 }
 
 struct Response {
@@ -88,6 +92,7 @@ impl Endpoint {
             eventful: VecDeque::new(),
             incoming: VecDeque::new(),
             responses: VecDeque::new(),
+            remains: Vec::new(),
             scratch: Box::new([0; MAX_RESPONSE]),
         }
     }
@@ -268,6 +273,25 @@ impl Endpoint {
         slot(&mut self.slots, handle).map(|slot| &mut *slot.connection)
     }
 
+    /// A connection, only to look at; `None` if it is gone.
+    pub fn get(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        let slot = self.slots.get(handle.index())?.as_ref()?;
+        (slot.handle == handle).then_some(&*slot.connection)
+    }
+
+    /// Says whether the application wants a connection when it is over and gone from here, to read what came and was not read yet:
+    /// [`poll_remains`](Self::poll_remains) gives it then. It is not wanted at first.
+    pub fn keep(&mut self, handle: ConnectionHandle, keep: bool) {
+        if let Some(slot) = slot(&mut self.slots, handle) {
+            slot.kept = keep;
+        }
+    }
+
+    /// A connection that is over and was to be [kept](Self::keep); it comes after its last event. Its handle means nothing any more.
+    pub fn poll_remains(&mut self) -> Option<(ConnectionHandle, Box<Connection>)> {
+        self.remains.pop()
+    }
+
     /// Closes all connections with the application's `code` and `reason`.
     pub fn close_all(&mut self, now: Instant, code: AppError, reason: &[u8]) {
         for at in 0..self.slots.len() {
@@ -294,7 +318,7 @@ impl Endpoint {
         }
         let connection = Box::new(connection);
         self.slots[handle.index()] =
-            Some(Slot { handle, connection, deadline: None, sending: false, eventful: false });
+            Some(Slot { handle, connection, deadline: None, sending: false, eventful: false, kept: false });
         self.touch(handle);
     }
 
@@ -314,6 +338,9 @@ impl Endpoint {
         if let Some(slot) = self.slots.get_mut(handle.index()).and_then(Option::take) {
             slot.deadline.map(|deadline| self.deadlines.remove(&(deadline, handle)));
             self.router.remove(handle);
+            if slot.kept {
+                self.remains.push((handle, slot.connection));
+            }
         }
     }
 

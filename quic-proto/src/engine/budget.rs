@@ -2,7 +2,6 @@
 
 use super::Engine;
 use crate::congestion;
-use crate::id::SpaceId;
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -28,7 +27,7 @@ impl Engine {
             return Allowance::Nothing;
         }
         // RFC 9002 §7.5: "Probe packets MUST NOT be blocked by the congestion controller."
-        if SpaceId::ALL.into_iter().any(|space| self.recovery.probes_owed(space) > 0) {
+        if self.has_probe_owed() {
             return Allowance::Probes;
         }
         let path = self.paths.active_mut();

@@ -92,6 +92,8 @@ pub struct Engine {
     ping_owed: [bool; 3],
     challenges: SmallVec<[[u8; 8]; 2]>,
     last_activity: Instant,
+    /// When the keep-alive timer was last due.
+    kept_alive: Instant,
     sent_since_receive: bool,
     now: Instant,
 }
@@ -151,6 +153,7 @@ impl Engine {
             ping_owed: [false; 3],
             challenges: SmallVec::new(),
             last_activity: now,
+            kept_alive: now,
             sent_since_receive: false,
             now,
         };
@@ -227,6 +230,6 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        ConnectionStats { path, ..self.stats }
+        ConnectionStats { path, buffers: self.streams.memory_used() as u64, ..self.stats }
     }
 }

@@ -58,9 +58,30 @@ impl Engine {
         }
     }
 
+    /// Packets of full size that are lost while smaller ones pass are a sign that the path's MTU shrank (RFC 8899 §4.3).
+    fn judge_mtu(&mut self, now: Instant) {
+        let mtu = &mut self.paths.active_mut().mtu;
+        mtu.on_acked(self.outcome.largest_acked_size);
+        if self.outcome.smallest_lost_size.is_some_and(|smallest| mtu.on_lost(now, smallest)) {
+            tracing::debug!("black hole: back to the smallest datagrams");
+            self.on_mtu_changed();
+        }
+    }
+
     /// Hands the tokens in `outcome` to their owners.
     pub(super) fn settle(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
+        self.judge_mtu(now);
         let mut outcome = std::mem::take(&mut self.outcome);
+        if outcome.lost_packets > 0 {
+            let (packets, bytes) = (outcome.lost_packets, outcome.lost_bytes);
+            tracing::debug!(
+                packets,
+                bytes,
+                congestion = outcome.congestion,
+                persistent = outcome.persistent,
+                "lost"
+            );
+        }
         self.stats.lost_packets += u64::from(outcome.lost_packets);
         self.stats.lost_bytes += outcome.lost_bytes;
         self.stats.congestion_events += u64::from(outcome.congestion);

@@ -64,6 +64,8 @@ pub struct ConnectionStats {
     pub congestion_limited: u64,
     /// Times that sending waited for the pacer.
     pub pacing_limited: u64,
+    /// Bytes of memory in stream buffers now: received and not read, written and not acknowledged, and idle ones.
+    pub buffers: u64,
     /// The path.
     pub path: PathStats,
 }

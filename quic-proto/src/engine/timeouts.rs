@@ -24,6 +24,7 @@ impl Engine {
         }
         self.timers.expired(Timer::Pacing, now);
         if self.timers.expired(Timer::KeepAlive, now) {
+            self.kept_alive = now;
             self.ping(SpaceId::Data);
         }
         if self.timers.expired(Timer::Ack, now) {
@@ -109,7 +110,9 @@ impl Engine {
         let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
         self.timers.set(Timer::Idle, due(idle));
         if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
-            self.timers.set(Timer::KeepAlive, due(Some(self.last_activity() + interval)));
+            // A PING that is not answered is no activity: without its own time the next one would be due at once.
+            let quiet_since = self.last_activity().max(self.kept_alive);
+            self.timers.set(Timer::KeepAlive, due(Some(quiet_since + interval)));
         }
     }
 

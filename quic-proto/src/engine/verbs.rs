@@ -37,6 +37,7 @@ impl Engine {
         ack_eliciting: bool,
         ecn: Option<Ecn>,
     ) {
+        tracing::trace!(?space, number, ack_eliciting, "packet received");
         self.stats.received.packets += 1;
         self.acks[space as usize].on_received(self.now, number, ack_eliciting, ecn);
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
@@ -47,6 +48,7 @@ impl Engine {
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
         let now = self.now;
+        tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
         if packet.ack_eliciting {
             self.ping_sent(space);
@@ -160,6 +162,11 @@ impl Engine {
         self.outcome.clear();
         self.recovery.on_not_processed(self.now, SpaceId::Initial, &mut self.outcome);
         self.settle(self.now, family);
+    }
+
+    /// Whether a probe is owed in some space (RFC 9002 §6.2.4).
+    pub fn has_probe_owed(&self) -> bool {
+        SpaceId::ALL.into_iter().any(|space| self.recovery.probes_owed(space) > 0)
     }
 
     /// Probes are owed, but no family can write any: none are owed any more.

@@ -47,8 +47,8 @@ impl SendCredit {
 
     /// Raises the limit; `false` if it was not below `limit`.
     pub fn raise(&mut self, limit: u64) -> bool {
-        // RFC 9000 §4.1: "A receiver MUST NOT renege on advertisement: a sender MUST ignore any MAX_STREAM_DATA or MAX_DATA frames that
-        // do not increase flow control limits"; §4.6 says the same of MAX_STREAMS.
+        // RFC 9000 §4.1: "A sender MUST ignore any MAX_STREAM_DATA or MAX_DATA frames that do not increase flow control limits."
+        // §19.11: "MAX_STREAMS frames that do not increase the stream limit MUST be ignored."
         let grows = limit > self.limit;
         if grows {
             self.limit = limit;

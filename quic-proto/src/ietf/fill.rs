@@ -43,23 +43,20 @@ impl Ietf {
         allowance: Allowance,
     ) -> usize {
         let mut at = 0;
-        let mut has_initial = false;
+        let mut expand = false;
         for level in LEVELS {
             if out.len() - at < WORTHWHILE || !self.wants_to_send(engine, level, allowance) {
                 continue;
             }
-            has_initial |= level == Level::Initial;
             let last =
                 !LEVELS.iter().any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
-            let len = self.packet(engine, now, &mut out[at..], level, allowance, |used, is_eliciting| {
-                // RFC 9000 §14.1: "A client MUST expand the payload of all UDP datagrams carrying Initial packets to at least the smallest
-                // allowed maximum datagram size of 1200 bytes"; a server those with ack-eliciting Initial packets. Coalescing counts.
+            let len = self.packet(engine, now, &mut out[at..], level, allowance, |used, must_pad| {
+                // RFC 9000 §14.1: "A client MUST expand the payload of all UDP datagrams carrying Initial packets to at least the
+                // smallest allowed maximum datagram size of 1200 bytes"; a server those with ack-eliciting Initial packets.
+                // Coalescing counts.
+                expand |= level == Level::Initial && must_pad;
                 let full = at + used + WORTHWHILE > MIN_INITIAL_DATAGRAM;
-                if has_initial && is_eliciting && (last || full) {
-                    MIN_INITIAL_DATAGRAM.saturating_sub(at)
-                } else {
-                    0
-                }
+                if expand && (last || full) { MIN_INITIAL_DATAGRAM.saturating_sub(at) } else { 0 }
             });
             at += len;
         }
@@ -152,6 +149,12 @@ impl Ietf {
             header_protection::protect(key, packet, open.number_at, open.number_len);
         }
         true
+    }
+
+    /// Whether [`Ietf::transmit`] would write anything, if nothing limited it: a level has something to say, or owes a probe.
+    pub(crate) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
+        engine.has_probe_owed()
+            || LEVELS.iter().any(|level| self.wants_to_send(engine, *level, Allowance::Everything))
     }
 
     /// Whether a packet of `level` would carry anything within the allowance.

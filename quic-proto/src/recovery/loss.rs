@@ -160,6 +160,8 @@ impl Space {
         let mut id = 0;
         if congestion {
             losses.congestion_bytes += flight;
+            let smallest = out.smallest_lost_size.unwrap_or(u16::MAX);
+            out.smallest_lost_size = Some(smallest.min(packet.bytes));
             losses.newest = losses.newest.max(Some(sent));
             id = episode.on_congestion(sent, scan.now);
         }

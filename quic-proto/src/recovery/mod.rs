@@ -100,6 +100,10 @@ pub struct Outcome {
     pub largest_grew: bool,
     /// The RTT was sampled.
     pub rtt_sample: bool,
+    /// Size of the largest packet on the present path that was acknowledged, in bytes; probes of the MTU apart.
+    pub largest_acked_size: u16,
+    /// Size of the smallest packet that left the flight of the present path by being lost, in bytes; probes of the MTU apart.
+    pub smallest_lost_size: Option<u16>,
 }
 
 impl Outcome {
@@ -482,6 +486,9 @@ impl Acked {
         }
         let flight = tracked.flight(generation);
         self.bytes += flight;
+        if on_path && packet.bytes > out.largest_acked_size && !tracked.is_mtu_probe() {
+            out.largest_acked_size = packet.bytes;
+        }
         if flight > 0 && self.newest_in_flight.is_none_or(|(newest, ..)| number > newest) {
             self.newest_in_flight = Some((number, packet.time, packet.app_limited));
         }

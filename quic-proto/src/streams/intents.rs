@@ -4,6 +4,8 @@
 //! wish that has lost its sense (a limit for a stream that ended) is dropped when it comes to the front. No timers.
 
 use super::Streams;
+use super::recv::RecvHalf;
+use super::send::SendHalf;
 use super::table::Handle;
 use crate::error::AppError;
 use crate::id::{Dir, StreamId};
@@ -166,15 +168,13 @@ impl Streams {
         let id = handle.id;
         let stream = self.table.live(handle)?;
         if stream.wants & RESET != 0 {
-            if let Some((code, final_size)) =
-                stream.send.as_ref().and_then(super::send::SendHalf::pending_reset)
-            {
+            if let Some((code, final_size)) = stream.send.as_ref().and_then(SendHalf::pending_reset) {
                 return Some(Intent::ResetStream { id, code, final_size });
             }
             stream.wants &= !RESET;
         }
         if stream.wants & STOP != 0 {
-            if let Some(code) = stream.recv.as_ref().and_then(super::recv::RecvHalf::pending_stop) {
+            if let Some(code) = stream.recv.as_ref().and_then(RecvHalf::pending_stop) {
                 return Some(Intent::StopSending { id, code });
             }
             stream.wants &= !STOP;

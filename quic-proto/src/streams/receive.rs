@@ -266,8 +266,8 @@ fn beyond_connection() -> TransportError {
     error(TransportErrorCode::FLOW_CONTROL_ERROR, "beyond the connection's data limit")
 }
 
-/// RFC 9000 §19.11: "This value cannot exceed 2^60 […]. Receipt of a frame that permits opening of a stream larger than this limit MUST be
-/// treated as a connection error of type FRAME_ENCODING_ERROR."
+/// RFC 9000 §19.11: "Receipt of a frame that permits opening of a stream larger than this limit \[2^60\] MUST be treated as a connection
+/// error of type FRAME_ENCODING_ERROR."
 fn check_stream_count(limit: u64) -> Result<(), TransportError> {
     if limit > super::limits::MAX_STREAMS {
         return Err(error(TransportErrorCode::FRAME_ENCODING_ERROR, "a stream limit above 2^60"));

@@ -154,7 +154,7 @@ impl RecvHalf {
 
     /// The application wants no more. Returns whether the peer is to be asked to stop.
     pub(super) fn stop(&mut self, code: AppError, pool: &mut ChunkPool) -> bool {
-        // RFC 9000 §3.5: STOP_SENDING is for streams in Recv or Size Known; in Data Recvd it "provides no benefit".
+        // RFC 9000 §3.5: "STOP_SENDING is most useful for streams in the "Recv" or "Size Known" state": with all data here, none is sent.
         let complete = self.final_size == Some(self.reassembler.contiguous());
         let ask = self.state == State::Open && !complete;
         if self.state != State::Open || complete {

@@ -22,8 +22,16 @@
 //! assert_eq!(report.client().failure(), None);
 //! ```
 
+//!
+//! [`QuicChecker`] asserts what must hold of every connection after every step, and [`Plan`] draws hosts, transfers and a network from a
+//! seed.
+
+mod checker;
+mod plan;
 mod transfer;
 
+pub use checker::QuicChecker;
+pub use plan::Plan;
 pub use transfer::{Transfer, pattern};
 
 use crate::node::Node;
@@ -35,12 +43,13 @@ use quic_proto::crypto::{TlsClientConfig, TlsServerConfig};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::event::Event;
+use quic_proto::id::Side;
 use quic_proto::net::{Datagram, FourTuple, Transmit};
 use quic_proto::time::{Instant, UnixTime};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use transfer::Streams;
+use transfer::{Manner, Streams};
 
 /// How hosts are set up. The default has default transport settings and the handshake without security, whose keys follow from the
 /// seed: runs repeat to the byte.
@@ -58,6 +67,11 @@ pub struct HostConfig {
     pub retry: bool,
     /// Whether the server reads what comes; one that does not must stop its client.
     pub server_reads: bool,
+    /// The most bytes that the application reads or writes at once, at least 1.
+    pub block: usize,
+    /// Whether a client closes its connection as soon as it has written all. The close is graceful: the server must get everything;
+    /// answers may be cut short.
+    pub closes_early: bool,
 }
 
 impl Default for HostConfig {
@@ -69,6 +83,8 @@ impl Default for HostConfig {
             cid_len: 8,
             retry: false,
             server_reads: true,
+            block: 8192,
+            closes_early: false,
         }
     }
 }
@@ -77,12 +93,14 @@ impl Default for HostConfig {
 pub struct Host {
     endpoint: Endpoint,
     retry: bool,
-    reads: bool,
+    manner: Manner,
+    closes_early: bool,
     connections: BTreeMap<ConnectionHandle, Streams>,
     script: Vec<Transfer>,
     closed: Vec<ConnectionError>,
     failure: Option<String>,
     accepted: usize,
+    confirmed: bool,
     done: bool,
 }
 
@@ -95,7 +113,10 @@ impl Host {
         let client = ClientConfig::new(tls).transport(Arc::clone(&config.transport));
         host.script = transfers;
         match host.endpoint.connect(Instant::EPOCH, FourTuple::to(server), "server.test", &client) {
-            Ok(handle) => drop(host.connections.insert(handle, Streams::client(true))),
+            Ok(handle) => drop(
+                host.connections
+                    .insert(handle, Streams::new(Side::Client, Manner { reads: true, ..host.manner })),
+            ),
             Err(error) => host.failure = Some(error.to_string()),
         }
         host
@@ -117,12 +138,14 @@ impl Host {
         Self {
             endpoint: Endpoint::new(endpoint_config, server, setup.rng, UnixTime::from_secs(1_700_000_000)),
             retry: config.retry,
-            reads: config.server_reads,
+            manner: Manner { reads: config.server_reads, block: config.block.max(1) },
+            closes_early: config.closes_early,
             connections: BTreeMap::new(),
             script: Vec::new(),
             closed: Vec::new(),
             failure: None,
             accepted: 0,
+            confirmed: false,
             done: false,
         }
     }
@@ -142,6 +165,11 @@ impl Host {
         &self.closed
     }
 
+    /// Whether a handshake was confirmed.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// How many clients were accepted.
     pub fn accepted(&self) -> usize {
         self.accepted
@@ -157,7 +185,28 @@ impl Host {
         self.connections.values().map(|streams| streams.received).sum()
     }
 
-    /// The first connection, with its handle.
+    /// Connections to look at, the ended ones left out.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionHandle, &Connection)> {
+        self.connections.keys().filter_map(|handle| Some((*handle, self.endpoint.get(*handle)?)))
+    }
+
+    /// How many connections the endpoint holds; none when all is over.
+    pub fn open_connections(&self) -> usize {
+        self.endpoint.connections()
+    }
+
+    /// Has an application read that did not.
+    pub fn read_on(&mut self) {
+        self.manner.reads = true;
+        for (handle, streams) in &mut self.connections {
+            let Some(connection) = self.endpoint.connection(*handle) else { continue };
+            if let Err(failure) = streams.read_on(connection) {
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// The first connection.
     pub fn connection(&mut self) -> Option<&mut Connection> {
         let handle = *self.connections.keys().next()?;
         self.endpoint.connection(handle)
@@ -176,7 +225,7 @@ impl Host {
                 }
             } else if let Ok(handle) = self.endpoint.accept(now, incoming) {
                 self.accepted += 1;
-                self.connections.insert(handle, Streams::server(self.reads));
+                self.connections.insert(handle, Streams::new(Side::Server, self.manner));
             }
         }
         while let Some((handle, event)) = self.endpoint.poll_event() {
@@ -190,23 +239,35 @@ impl Host {
             let expected = match &reason {
                 ConnectionError::LocallyClosed => true,
                 ConnectionError::PeerApplication { code, .. } => code.as_u64() == 0,
-                _ => false,
+                // A client's close may get lost, and then the client is gone. A corrupted or late first packet makes a connection that
+                // never comes to be. Whether data is missing is judged on the client's side.
+                _ if !streams.is_client() && streams.is_started() => {
+                    matches!(reason, ConnectionError::TimedOut | ConnectionError::Reset)
+                }
+                _ => !streams.is_client(),
             };
             if !expected {
                 self.failure.get_or_insert(format!("the connection ended: {reason}"));
             }
             self.done = true;
             self.closed.push(reason);
+            // What came and was not read yet can still be read now.
+            if let Some(connection) = self.endpoint.connection(handle)
+                && let Err(failure) = streams.read_on(connection)
+            {
+                self.failure.get_or_insert(failure);
+            }
             return;
         }
         let Some(connection) = self.endpoint.connection(handle) else { return };
+        self.confirmed |= event == Event::HandshakeConfirmed;
         if event == Event::Connected {
             streams.start(std::mem::take(&mut self.script));
         }
         if let Err(failure) = streams.on_event(connection, &event) {
             self.failure.get_or_insert(failure);
         }
-        if streams.is_finished() {
+        if streams.is_finished() || (self.closes_early && streams.is_client() && streams.is_written()) {
             connection.close(now, AppError::default(), b"done");
         }
     }

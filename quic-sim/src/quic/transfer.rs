@@ -1,6 +1,7 @@
 //! The application on a connection: streams that carry a request, data one way, and data back.
 
 use quic_proto::connection::Connection;
+use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, Side, StreamId};
 use quic_proto::streams::{ReadError, WriteError};
@@ -12,17 +13,43 @@ pub struct Transfer {
     dir: Dir,
     up: u64,
     down: u64,
+    reset_at: Option<u64>,
+    stop_at: Option<u64>,
 }
 
 impl Transfer {
     /// `up` bytes to the server and `down` bytes back on one stream.
     pub const fn bidi(up: u64, down: u64) -> Self {
-        Self { dir: Dir::Bi, up, down }
+        Self { dir: Dir::Bi, up, down, reset_at: None, stop_at: None }
     }
 
     /// `up` bytes to the server on a unidirectional stream.
     pub const fn uni(up: u64) -> Self {
-        Self { dir: Dir::Uni, up, down: 0 }
+        Self { dir: Dir::Uni, up, down: 0, reset_at: None, stop_at: None }
+    }
+
+    /// The client resets the stream once it has written `bytes` of it, if it is that long. The server resets its direction in turn.
+    #[must_use]
+    pub const fn reset_at(mut self, bytes: u64) -> Self {
+        self.reset_at = Some(bytes);
+        self
+    }
+
+    /// The client asks the server to stop once it has read `bytes`.
+    #[must_use]
+    pub const fn stop_at(mut self, bytes: u64) -> Self {
+        self.stop_at = Some(bytes);
+        self
+    }
+
+    /// How many bytes of stream data the server gets; `None` if that is left open, because the stream is reset.
+    pub const fn to_server(&self) -> Option<u64> {
+        if self.reset_at.is_some() { None } else { Some(REQUEST + self.up) }
+    }
+
+    /// How many bytes of stream data the client gets; `None` if that is left open.
+    pub const fn to_client(&self) -> Option<u64> {
+        if self.reset_at.is_some() || self.stop_at.is_some() { None } else { Some(self.down) }
     }
 }
 
@@ -36,11 +63,24 @@ pub fn pattern(id: StreamId, side: Side, offset: u64) -> u8 {
 /// A request: how many bytes shall come back.
 const REQUEST: u64 = 8;
 
+/// The code of resets, and of stops.
+const CANCELLED: u64 = 77;
+
+/// How the application deals with streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Manner {
+    /// Whether it reads at all for now.
+    pub(super) reads: bool,
+    /// The most bytes that it reads or writes at once.
+    pub(super) block: usize,
+}
+
 #[derive(Debug, Default)]
 struct Sending {
     request: Option<[u8; 8]>,
     offset: u64,
     total: u64,
+    reset_at: Option<u64>,
     finished: bool,
     delivered: bool,
 }
@@ -50,6 +90,7 @@ struct Receiving {
     request: [u8; 8],
     offset: u64,
     expected: Option<u64>,
+    stop_at: Option<u64>,
     ended: bool,
 }
 
@@ -57,7 +98,7 @@ struct Receiving {
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
-    reads: bool,
+    manner: Manner,
     waiting: Vec<Transfer>,
     started: bool,
     sending: BTreeMap<StreamId, Sending>,
@@ -66,24 +107,25 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn client(reads: bool) -> Self {
-        Self::new(Side::Client, reads)
-    }
-
-    pub(super) fn server(reads: bool) -> Self {
-        Self::new(Side::Server, reads)
-    }
-
-    fn new(side: Side, reads: bool) -> Self {
+    pub(super) fn new(side: Side, manner: Manner) -> Self {
         Self {
             side,
-            reads,
+            manner,
             waiting: Vec::new(),
             started: false,
             sending: BTreeMap::new(),
             receiving: BTreeMap::new(),
             received: 0,
         }
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.side.is_client()
+    }
+
+    /// Whether the handshake was completed.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
     }
 
     /// The handshake is complete: `transfers` may begin.
@@ -100,6 +142,18 @@ impl Streams {
             && self.waiting.is_empty()
             && self.sending.values().all(|sending| sending.delivered)
             && self.receiving.values().all(|receiving| receiving.ended)
+    }
+
+    /// Whether a client's transfers are written to their ends, whatever became of them.
+    pub(super) fn is_written(&self) -> bool {
+        self.started && self.waiting.is_empty() && self.sending.values().all(|sending| sending.finished)
+    }
+
+    /// From now on, what comes is read, beginning with what waits.
+    pub(super) fn read_on(&mut self, connection: &mut Connection) -> Result<(), String> {
+        self.manner.reads = true;
+        let waiting: Vec<_> = self.receiving.keys().copied().collect();
+        waiting.into_iter().try_for_each(|id| self.read(connection, id))
     }
 
     pub(super) fn on_event(&mut self, connection: &mut Connection, event: &Event) -> Result<(), String> {
@@ -119,9 +173,19 @@ impl Streams {
                 }
             }
             Event::Stream(StreamEvent::Stopped(id, code)) => {
-                return Err(format!("stream {id} was stopped with {code}"));
+                return self.on_stopped(id, code.as_u64());
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_stopped(&mut self, id: StreamId, code: u64) -> Result<(), String> {
+        if code != CANCELLED {
+            return Err(format!("stream {id} was stopped with {code}"));
+        }
+        if let Some(sending) = self.sending.get_mut(&id) {
+            (sending.finished, sending.delivered) = (true, true);
         }
         Ok(())
     }
@@ -137,10 +201,11 @@ impl Streams {
                 continue;
             };
             let request = Some(transfer.down.to_be_bytes());
-            self.sending.insert(id, Sending { request, total: REQUEST + transfer.up, ..Sending::default() });
+            let (total, reset_at) = (REQUEST + transfer.up, transfer.reset_at);
+            self.sending.insert(id, Sending { request, total, reset_at, ..Sending::default() });
             if transfer.dir == Dir::Bi {
-                self.receiving
-                    .insert(id, Receiving { expected: Some(transfer.down), ..Receiving::default() });
+                let (expected, stop_at) = (Some(transfer.down), transfer.stop_at);
+                self.receiving.insert(id, Receiving { expected, stop_at, ..Receiving::default() });
             }
             self.write(connection, id)?;
         }
@@ -154,11 +219,18 @@ impl Streams {
         let Some(sending) = self.sending.get_mut(&id).filter(|sending| !sending.finished) else {
             return Ok(());
         };
+        if connection.is_closing() {
+            return Ok(());
+        }
         let Ok(mut stream) = connection.send_stream(id) else {
             return Err(format!("stream {id} cannot be written"));
         };
-        let mut block = [0; 8192];
+        let mut block = vec![0; self.manner.block];
         while sending.offset < sending.total {
+            if sending.reset_at.is_some_and(|at| at <= sending.offset) {
+                (sending.finished, sending.delivered) = (true, true);
+                return stream.reset(AppError::from(CANCELLED as u32)).map_err(|error| error.to_string());
+            }
             let len = (sending.total - sending.offset).min(block.len() as u64) as usize;
             for (at, byte) in block[..len].iter_mut().enumerate() {
                 let offset = sending.offset + at as u64;
@@ -170,6 +242,7 @@ impl Streams {
             match stream.write(&block[..len]) {
                 Ok(written) => sending.offset += written as u64,
                 Err(WriteError::Blocked) => return Ok(()),
+                Err(WriteError::Stopped(code)) => return self.on_stopped(id, code.as_u64()),
                 Err(error) => return Err(format!("writing stream {id}: {error}")),
             }
         }
@@ -178,7 +251,7 @@ impl Streams {
     }
 
     fn read(&mut self, connection: &mut Connection, id: StreamId) -> Result<(), String> {
-        if !self.reads {
+        if !self.manner.reads {
             return Ok(());
         }
         let peer = !self.side;
@@ -186,11 +259,26 @@ impl Streams {
             return Ok(());
         };
         let Ok(mut stream) = connection.recv_stream(id) else { return Ok(()) };
-        let mut block = [0; 8192];
+        let mut block = vec![0; self.manner.block];
         loop {
+            if receiving.stop_at.is_some_and(|at| at <= receiving.offset) {
+                receiving.ended = true;
+                return stream.stop(AppError::from(CANCELLED as u32)).map_err(|error| error.to_string());
+            }
             let read = match stream.read(&mut block) {
                 Ok(read) => read,
                 Err(ReadError::Blocked) => return Ok(()),
+                Err(ReadError::Reset(code)) if code.as_u64() == CANCELLED => {
+                    receiving.ended = true;
+                    // The server gives its direction up as well. If it has begun to answer, it was told to the end.
+                    if self.side.is_server() && id.dir() == Dir::Bi && !connection.is_closing() {
+                        connection
+                            .send_stream(id)
+                            .and_then(|mut stream| stream.reset(code))
+                            .map_err(|error| format!("resetting stream {id}: {error}"))?;
+                    }
+                    return Ok(());
+                }
                 Err(error) => return Err(format!("reading stream {id}: {error}")),
             };
             for byte in &block[..read.len] {
