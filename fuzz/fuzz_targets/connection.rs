@@ -40,9 +40,8 @@ fuzz_target!(|data: &[u8]| {
             2 => drop(wires[to].pop_front()),
             3 => wires[to].extend(wires[to].front().cloned()),
             4 => {
-                if let Some(first) = wires[to].front_mut() {
-                    let at = usize::from(a) * 7 % first.len().max(1);
-                    first[at] ^= 1 << (b & 7);
+                if let Some(byte) = wires[to].front_mut().and_then(|first| first.get_mut(usize::from(a) * 5)) {
+                    *byte ^= 1 << (b & 7);
                 }
             }
             5 => wires[to].front_mut().into_iter().for_each(|first| first.truncate(usize::from(a) * 5)),

@@ -48,7 +48,7 @@ impl Instant {
 
 /// A `Duration` in whole nanoseconds, saturating at `u64::MAX`.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 impl Add<Duration> for Instant {

@@ -25,11 +25,14 @@ pub const fn size(value: u64) -> usize {
 pub fn encode(value: u64, out: &mut [u8]) -> Option<usize> {
     debug_assert!(value <= MAX, "{value} does not fit a variable-length integer");
     let value = if value > MAX { MAX } else { value };
+    // The two high bits are log2 of the length. One fixed-size store a length is much cheaper than a copy of variable length.
     let len = size(value);
-    // The prefix is log2(len), and the number is the low bytes of the big-endian u64.
-    let prefix = u64::from(len.trailing_zeros()) << (8 * len - 2);
-    let bytes = (value | prefix).to_be_bytes();
-    out.get_mut(..len)?.copy_from_slice(&bytes[8 - len..]);
+    match len {
+        1 => *out.first_mut()? = value as u8,
+        2 => *out.first_chunk_mut()? = (value as u16 | 0x4000).to_be_bytes(),
+        4 => *out.first_chunk_mut()? = (value as u32 | 0x8000_0000).to_be_bytes(),
+        _ => *out.first_chunk_mut()? = (value | 0xc000_0000_0000_0000).to_be_bytes(),
+    }
     Some(len)
 }
 
@@ -46,10 +49,12 @@ pub const fn two_bytes(value: u16) -> [u8; 2] {
 /// encodings than necessary are valid (RFC 9000 §16; frame types are the exception that the frame parser makes).
 pub fn decode(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
-    let len = 1usize << (first >> 6);
-    let low = u64::from(first & 0x3f);
-    let rest = bytes.get(1..len)?;
-    Some((rest.iter().fold(low, |value, byte| value << 8 | u64::from(*byte)), len))
+    Some(match first >> 6 {
+        0 => (u64::from(first), 1),
+        1 => (u64::from(u16::from_be_bytes(*bytes.first_chunk()?) & 0x3fff), 2),
+        2 => (u64::from(u32::from_be_bytes(*bytes.first_chunk()?) & 0x3fff_ffff), 4),
+        _ => (u64::from_be_bytes(*bytes.first_chunk()?) & MAX, 8),
+    })
 }
 
 #[cfg(test)]

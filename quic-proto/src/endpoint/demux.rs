@@ -19,7 +19,7 @@ use crate::net::FourTuple;
 use crate::rng::Rng;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash};
 use std::net::SocketAddr;
 
 /// Ids of one connection that lead to it at once. A peer is issued fewer; beyond it, ids are not entered.
@@ -78,11 +78,11 @@ struct Routes {
 
 impl Demux {
     pub(super) fn new(rng: &mut dyn Rng) -> Self {
-        let keyed = Keyed([rng.next_u64(), rng.next_u64()]);
+        let keyed = Keyed::new([rng.next_u64(), rng.next_u64()]);
         Self {
-            cids: HashMap::with_hasher(keyed),
-            initials: HashMap::with_hasher(keyed),
-            tuples: HashMap::with_hasher(keyed),
+            cids: HashMap::with_hasher(keyed.clone()),
+            initials: HashMap::with_hasher(keyed.clone()),
+            tuples: HashMap::with_hasher(keyed.clone()),
             resets: HashMap::with_hasher(keyed),
             entries: Vec::new(),
             free: Vec::new(),
@@ -246,17 +246,22 @@ fn routes(entries: &mut [Entry], handle: ConnectionHandle) -> Option<&mut Routes
     entry.routes.as_mut().filter(|_| entry.generation == handle.generation)
 }
 
-/// A hash that nobody outside can find collisions of: it starts from random bytes.
-#[derive(Clone, Copy)]
-struct Keyed([u64; 2]);
+/// A hash that nobody outside can find collisions of: it starts from random bytes. They are taken in once, not with every key.
+#[derive(Clone)]
+struct Keyed(DefaultHasher);
+
+impl Keyed {
+    fn new(key: [u64; 2]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self(hasher)
+    }
+}
 
 impl BuildHasher for Keyed {
     type Hasher = DefaultHasher;
     fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
-        hasher.write_u8(0);
-        hasher
+        self.0.clone()
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Rtt {
     smoothed: Duration,
     var: Duration,
     first_sample: Option<Instant>,
+    /// What follows from the above, kept because it is asked for with every packet but changes with acknowledgements only.
+    pto_base: Duration,
+    loss_delay: Duration,
 }
 
 impl Default for Rtt {
@@ -31,13 +34,17 @@ impl Default for Rtt {
 impl Rtt {
     /// No sample yet: `smoothed_rtt = kInitialRtt`, `rttvar = kInitialRtt / 2` (RFC 9002 §5.3).
     pub fn new(initial: Duration) -> Self {
+        let zero = Duration::ZERO;
         Self {
-            latest: Duration::ZERO,
-            min: Duration::ZERO,
+            latest: zero,
+            min: zero,
             smoothed: initial,
             var: initial / 2,
             first_sample: None,
+            pto_base: zero,
+            loss_delay: zero,
         }
+        .derived()
     }
 
     /// Takes a sample: `latest` is the time from sending the largest newly acknowledged packet to its ACK, `ack_delay` what the peer
@@ -53,7 +60,9 @@ impl Rtt {
         self.latest = latest;
         if self.first_sample.is_none() {
             // §5.3: the first sample replaces the initial values; no delay is subtracted from it.
-            *self = Self { latest, min: latest, smoothed: latest, var: latest / 2, first_sample: Some(now) };
+            *self = Self { min: latest, first_sample: Some(now), ..Self::new(latest) };
+            self.latest = latest;
+            *self = self.derived();
             return;
         }
         // §5.2: "min_rtt MUST be set to the lesser of min_rtt and latest_rtt on all other samples"; the delay does not count there.
@@ -65,6 +74,18 @@ impl Rtt {
             latest.checked_sub(ack_delay).filter(|adjusted| *adjusted >= self.min).unwrap_or(latest);
         self.var = self.var * 3 / 4 + self.smoothed.abs_diff(adjusted) / 4;
         self.smoothed = self.smoothed * 7 / 8 + adjusted / 8;
+        *self = self.derived();
+    }
+
+    /// With the values that follow from the samples.
+    fn derived(self) -> Self {
+        Self {
+            // RFC 9002 §6.2.1.
+            pto_base: self.smoothed + (self.var * 4).max(GRANULARITY),
+            // RFC 9002 §6.1.2: kTimeThreshold is 9/8.
+            loss_delay: (self.latest.max(self.smoothed) * 9 / 8).max(GRANULARITY),
+            ..self
+        }
     }
 
     /// §5.2: "SHOULD set the `min_rtt` to the newest RTT sample after persistent congestion is established".
@@ -106,12 +127,12 @@ impl Rtt {
 
     /// The probe timeout without the peer's delay and without backoff (§6.2.1).
     pub fn pto_base(&self) -> Duration {
-        self.smoothed + (self.var * 4).max(GRANULARITY)
+        self.pto_base
     }
 
     /// How long after it was sent a packet is lost if a later one was acknowledged (§6.1.2): kTimeThreshold is 9/8.
     pub fn loss_delay(&self) -> Duration {
-        (self.latest.max(self.smoothed) * 9 / 8).max(GRANULARITY)
+        self.loss_delay
     }
 }
 
