@@ -245,8 +245,10 @@ fn summary(facts: &Facts<'_>) {
     let info = facts.connection.handshake_info();
     let cipher = info.and_then(|info| info.cipher_suite).unwrap_or("unknown");
     let hash: String = facts.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let version = facts.connection.version();
+    let version = version.map_or_else(|_| "of an unknown version".to_owned(), |version| version.to_string());
     let per_call = |datagrams: u64, calls: u64| datagrams as f64 / calls.max(1) as f64;
-    say(&format!("QUIC v1, {cipher}, handshake in {:.1?}", facts.handshake));
+    say(&format!("{version}, {cipher}, handshake in {:.1?}", facts.handshake));
     say(&format!(
         "upload    {} in {:.2?}, {}",
         units::bytes(facts.size),

@@ -2,7 +2,7 @@
 
 use crate::args::Echo;
 use crate::failure::Failure;
-use crate::get::{dial, resolve};
+use crate::get::{reach, resolve};
 use crate::serve::{ECHO, say, secret};
 use crate::{tls, units};
 use quic_proto::rng::{Rng, SeededRng};
@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
     let config = tls::client(&args.client, ECHO)?;
     let (host, port) = split(&args.addr)?;
-    let address = match args.client.connect {
-        Some(address) => address,
+    let addresses = match args.client.connect {
+        Some(address) => vec![address],
         None => resolve(&host, port).await?,
     };
-    let (endpoint, connection) = dial(&config, address, &host, ECHO, args.client.timeout).await?;
+    let (endpoint, connection) = reach(&config, addresses, &host, ECHO, args.client.timeout).await?;
     let mut times = Vec::new();
     let mut rng = SeededRng::from_seed(secret()?);
     for round in 1..=args.count {
@@ -31,13 +31,13 @@ pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
         while let Some(done) = tasks.join_next().await {
             times.push(done.map_err(|error| Failure::Usage(error.to_string()))??);
         }
-        let moved = args.size * args.streams * 2;
+        let moved = args.size.saturating_mul(args.streams);
         let time = begun.elapsed();
         say(&format!(
             "{round}: {} on {} streams came back in {time:.1?}, {}, rtt {:.2?}",
-            units::bytes(args.size * args.streams),
+            units::bytes(moved),
             args.streams,
-            units::throughput(moved, time),
+            units::throughput(moved.saturating_mul(2), time),
             connection.rtt(),
         ));
     }

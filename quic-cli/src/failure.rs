@@ -22,9 +22,9 @@ pub(crate) enum Failure {
     #[error("{to} does not answer (waited {} s): is a QUIC server listening on that UDP port?", .after.as_secs_f64())]
     NoAnswer { to: String, after: Duration },
     #[error(
-        "the certificate of {0} is not trusted: name its issuer with --ca PEM, or use --insecure for a test"
+        "the certificate of {to} is not trusted ({why}): name its issuer with --ca PEM, or use --insecure for a test"
     )]
-    NotTrusted(String),
+    NotTrusted { to: String, why: String },
     #[error("{to} does not speak {alpn:?}: choose another protocol with --alpn")]
     Alpn { to: String, alpn: String },
     #[error("{0}")]
@@ -45,14 +45,16 @@ impl Failure {
 
     /// What the end of a connection to `to` means for the person who asked for it.
     pub(crate) fn of(error: ConnectionError, to: &str, alpn: &str, timeout: Duration) -> Self {
-        let alert = match &error {
-            ConnectionError::Transport(error) | ConnectionError::PeerTransport(error) => error.code,
+        let (alert, why) = match &error {
+            ConnectionError::Transport(error) | ConnectionError::PeerTransport(error) => {
+                (error.code, error.reason.to_string())
+            }
             ConnectionError::TimedOut => return Self::NoAnswer { to: to.to_owned(), after: timeout },
             _ => return Self::Connection(error),
         };
         // RFC 8446 §6: the alerts for certificates (42 to 46, 48), and no_application_protocol (RFC 7301 §3.2).
         match TransportErrorCode::alert(alert) {
-            Some(42..=46 | 48 | 51) => Self::NotTrusted(to.to_owned()),
+            Some(42..=46 | 48 | 51) => Self::NotTrusted { to: to.to_owned(), why },
             Some(120) => Self::Alpn { to: to.to_owned(), alpn: alpn.to_owned() },
             _ => Self::Connection(error),
         }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
             (name, result, begun.elapsed())
         });
     }
-    let failed = report(&mut tasks).await;
+    let failed = report(&mut tasks, &bars).await;
     for connection in connections.into_values() {
         connection.close(AppError::from(0), b"done");
     }
@@ -78,16 +79,20 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
 }
 
 /// Prints a line a file as they come in. Returns how many failed.
-async fn report(tasks: &mut JoinSet<(String, Result<u64, FileFailure>, Duration)>) -> usize {
+async fn report(
+    tasks: &mut JoinSet<(String, Result<u64, FileFailure>, Duration)>,
+    bars: &MultiProgress,
+) -> usize {
     let mut failed = 0;
     while let Some(done) = tasks.join_next().await {
         match done {
             Ok((name, Ok(bytes), time)) => {
-                say(&format!("{name}  {}  {}", units::bytes(bytes), units::throughput(bytes, time)));
+                let line = format!("{name}  {}  {}", units::bytes(bytes), units::throughput(bytes, time));
+                bars.suspend(|| say(&line));
             }
             Ok((name, Err(error), _)) => {
                 failed += 1;
-                crate::complain(&format!("{name}: {error}"));
+                bars.suspend(|| crate::complain(&format!("{name}: {error}")));
             }
             Err(error) => {
                 failed += 1;
@@ -138,18 +143,51 @@ async fn connect(
     host: &str,
     port: u16,
 ) -> Result<(Endpoint, Connection), Failure> {
-    let address = match args.client.connect {
-        Some(address) => address,
+    let addresses = match args.client.connect {
+        Some(address) => vec![address],
         None => resolve(host, port).await?,
     };
-    dial(config, address, host, &args.alpn, args.client.timeout).await
+    reach(config, addresses, host, &args.alpn, args.client.timeout).await
 }
 
-/// The first address of a name.
-pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Failure> {
-    let mut found =
-        tokio::net::lookup_host((host, port)).await.map_err(|_| Failure::NotResolved(host.to_owned()))?;
-    found.next().ok_or_else(|| Failure::NotResolved(host.to_owned()))
+/// The addresses of a name, one at least.
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let not_resolved = || Failure::NotResolved(host.to_owned());
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| not_resolved())?;
+    let found: Vec<_> = found.take(MAX_ADDRESSES).collect();
+    if found.is_empty() { Err(not_resolved()) } else { Ok(found) }
+}
+
+/// How many addresses of a name are tried, and how long one is waited for before the next is tried too.
+const MAX_ADDRESSES: usize = 4;
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to the first address that answers: `localhost` often has one of each family, and the server only one of them.
+///
+/// An answer that is an error (a certificate that is not trusted, say) is final; only silence leads to the next address.
+pub(crate) async fn reach(
+    config: &ClientConfig,
+    addresses: Vec<SocketAddr>,
+    name: &str,
+    alpn: &str,
+    timeout: Duration,
+) -> Result<(Endpoint, Connection), Failure> {
+    let mut attempts = JoinSet::new();
+    for (index, address) in (0..).zip(addresses) {
+        let (config, name, alpn) = (config.clone(), name.to_owned(), alpn.to_owned());
+        attempts.spawn(async move {
+            tokio::time::sleep(STAGGER * index).await;
+            dial(&config, address, &name, &alpn, timeout).await
+        });
+    }
+    let mut silent = Failure::NotResolved(name.to_owned());
+    while let Some(done) = attempts.join_next().await {
+        match done.map_err(|error| Failure::Usage(error.to_string()))? {
+            Err(failure @ (Failure::NoAnswer { .. } | Failure::Io { .. })) => silent = failure,
+            reached => return reached,
+        }
+    }
+    Err(silent)
 }
 
 /// Connects, with errors for people.
@@ -190,16 +228,29 @@ async fn fetch(
     path: &Path,
     bar: Option<&ProgressBar>,
 ) -> Result<u64, FileFailure> {
-    let partial = PathBuf::from(format!("{}.part", path.display()));
-    let result = download(connection, request, &partial, bar).await;
-    if result.is_ok() {
-        let renamed = tokio::fs::rename(&partial, path).await;
-        renamed.map_err(|error| FileFailure::Other(format!("cannot write {}: {error}", path.display())))?;
-    } else {
-        // There may be nothing to remove.
-        let _ = tokio::fs::remove_file(&partial).await;
+    let partial = Partial::of(path);
+    let bytes = download(connection, request, &partial.0, bar).await?;
+    let renamed = tokio::fs::rename(&partial.0, path).await;
+    renamed.map_err(|error| FileFailure::Other(format!("cannot write {}: {error}", path.display())))?;
+    Ok(bytes)
+}
+
+/// A file's temporary name, which no other download uses. What is left under it is removed, however the download ends.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn of(path: &Path) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(PathBuf::from(format!("{}.{}-{count}.part", path.display(), std::process::id())))
     }
-    result
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After a success it has its final name, and before the first byte there is none.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 async fn download(

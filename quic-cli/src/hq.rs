@@ -11,8 +11,9 @@ pub(crate) const ALPN: &str = "hq-interop";
 const MAX_REQUEST: usize = 4096;
 
 /// Stream error codes of ours: hq-interop has none.
-pub(crate) const NOT_FOUND: u32 = 404;
 pub(crate) const BAD_REQUEST: u32 = 400;
+pub(crate) const NOT_FOUND: u32 = 404;
+pub(crate) const BROKEN_OFF: u32 = 500;
 
 /// The request for the path of a URL.
 pub(crate) fn request(path: &str) -> String {
@@ -69,8 +70,51 @@ fn decode(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|path| !path.contains('\0'))
 }
 
-/// Answers one request: the file, or a reset if there is none.
-pub(crate) async fn answer(root: &Path, send: &mut quic_tokio::SendStream, path: &str) -> io::Result<u64> {
+/// The sending side of a stream that is reset if it is dropped before its end.
+///
+/// hq-interop names no length: the end of the stream is all that tells a client that it has the whole file. A stream that is dropped
+/// is finished, so whatever breaks an answer off (a file that cannot be read, a task that is aborted) would look like its end.
+pub(crate) struct Reply {
+    send: quic_tokio::SendStream,
+    whole: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(send: quic_tokio::SendStream) -> Self {
+        Self { send, whole: false }
+    }
+
+    pub(crate) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        Ok(self.send.write_all(data).await?)
+    }
+
+    /// The answer is whole.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.whole = true;
+        self.send.finish().map_err(io::Error::other)
+    }
+
+    /// There is no answer, or no more of it.
+    pub(crate) fn reset(&mut self, code: u32) {
+        self.whole = true;
+        // The connection may be closed: then the client knows as much.
+        let _ = self.send.reset(quic_tokio::AppError::from(code));
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.reset(BROKEN_OFF);
+        }
+    }
+}
+
+/// Sends the file that `path` names and finishes the stream. Returns its size in bytes.
+///
+/// # Errors
+/// If there is no such file, it cannot be read, or the client no longer wants it. What is done with the stream is the caller's.
+pub(crate) async fn answer(root: &Path, send: &mut Reply, path: &str) -> io::Result<u64> {
     let mut file = tokio::fs::File::open(resolve(root, path)?).await?;
     let (mut block, mut total) = (vec![0; 256 * 1024], 0);
     loop {
@@ -78,10 +122,10 @@ pub(crate) async fn answer(root: &Path, send: &mut quic_tokio::SendStream, path:
         if read == 0 {
             break;
         }
-        send.write_all(&block[..read]).await?;
+        send.write(&block[..read]).await?;
         total += read as u64;
     }
-    send.finish().map_err(io::Error::other)?;
+    send.finish()?;
     Ok(total)
 }
 

@@ -2,7 +2,8 @@
 
 use crate::args::Serve;
 use crate::failure::Failure;
-use crate::{hq, tls};
+use crate::hq::{self, Reply};
+use crate::tls;
 use quic_proto::config::{ServerConfig, TransportConfig};
 use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use std::io::ErrorKind;
@@ -78,7 +79,11 @@ async fn accept(endpoint: &Endpoint, service: &Service, retry: bool, once: Optio
         accepted += 1;
         clients.spawn(client(incoming, service.clone()));
     }
-    while clients.join_next().await.is_some() {}
+    // The default action of the signal is gone once it was waited for: it must be heeded here, too.
+    tokio::select! {
+        () = async { while clients.join_next().await.is_some() {} } => {}
+        _ = tokio::signal::ctrl_c() => clients.abort_all(),
+    }
 }
 
 async fn client(incoming: Incoming, service: Service) {
@@ -104,31 +109,41 @@ pub(crate) async fn streams(connection: &Connection, service: &Service) {
     while tasks.join_next().await.is_some() {}
 }
 
-async fn stream(mut send: SendStream, mut recv: RecvStream, service: &Service) {
+async fn stream(send: SendStream, mut recv: RecvStream, service: &Service) {
+    let mut reply = Reply::new(send);
     match service {
-        Service::Files(root) => file(root, &mut send, &mut recv).await,
-        Service::Echo => {
-            while let Ok(Some(chunk)) = recv.read_chunk(64 * 1024).await {
-                if send.write_chunk(chunk).await.is_err() {
-                    return;
-                }
-            }
-            // The stream may have been stopped by the client; then nobody waits for its end.
-            let _ = send.finish();
+        Service::Files(root) => file(root, &mut reply, &mut recv).await,
+        Service::Echo => echo(&mut reply, &mut recv).await,
+    }
+}
+
+async fn file(root: &std::path::Path, reply: &mut Reply, recv: &mut RecvStream) {
+    let Some(path) = hq::read_request(recv).await else {
+        return reply.reset(hq::BAD_REQUEST);
+    };
+    match hq::answer(root, reply, &path).await {
+        Ok(bytes) => say(&format!("{path} {bytes}")),
+        Err(error) => {
+            reply.reset(if error.kind() == ErrorKind::NotFound { hq::NOT_FOUND } else { hq::BROKEN_OFF });
+            say(&format!("{path} {error}"));
         }
     }
 }
 
-async fn file(root: &std::path::Path, send: &mut SendStream, recv: &mut RecvStream) {
-    let code = match hq::read_request(recv).await {
-        None => hq::BAD_REQUEST,
-        Some(path) => match hq::answer(root, send, &path).await {
-            Ok(bytes) => return say(&format!("{path} {bytes}")),
-            Err(error) if error.kind() == ErrorKind::NotFound => hq::NOT_FOUND,
-            Err(error) => return say(&format!("{path} {error}")),
-        },
-    };
-    let _ = send.reset(AppError::from(code));
+/// Sends back what comes; a stream that does not come to its end is not given one.
+async fn echo(reply: &mut Reply, recv: &mut RecvStream) {
+    loop {
+        match recv.read_chunk(64 * 1024).await {
+            Ok(Some(chunk)) => {
+                if reply.write(&chunk).await.is_err() {
+                    return;
+                }
+            }
+            // The stream may have been stopped by the client; then nobody waits for its end.
+            Ok(None) => return drop(reply.finish()),
+            Err(_) => return,
+        }
+    }
 }
 
 /// 32 random bytes from the operating system.

@@ -23,7 +23,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "gib" => 1024.0 * 1024.0 * 1024.0,
         _ => return Err(format!("{unit:?} is no unit of size: use B, kB, MB, GB, KiB, MiB or GiB")),
     };
-    Ok((number * factor) as u64)
+    whole(number * factor, text)
+}
+
+/// A number that a `u64` holds; 2^64 is the first that it does not.
+fn whole(number: f64, text: &str) -> Result<u64, String> {
+    if number < 2f64.powi(64) { Ok(number as u64) } else { Err(format!("{text:?} is too much")) }
 }
 
 /// Bits per second: `100mbit`, `1gbit`, `500kbit`.
@@ -36,7 +41,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
         "gbit" => 1e9,
         _ => return Err(format!("{unit:?} is no unit of rate: use bit, kbit, mbit or gbit")),
     };
-    match (number * factor) as u64 {
+    match whole(number * factor, text)? {
         0 => Err("a rate must be above zero".to_owned()),
         rate => Ok(rate),
     }
@@ -90,6 +95,8 @@ mod tests {
         assert_eq!(size("256MiB"), Ok(256 << 20));
         assert_eq!(size("1.5kB"), Ok(1500));
         assert_eq!(size("7"), Ok(7));
+        assert!(size("99999999999GiB").is_err() && size("").is_err() && size("-1").is_err());
+        assert!(size("1.2.3").is_err() && rate("99999999999gbit").is_err());
         assert!(size("7 apples").unwrap_err().contains("apples"));
         assert_eq!(rate("100mbit"), Ok(100_000_000));
         assert!(rate("0mbit").is_err() && rate("10").is_err());
