@@ -9,13 +9,14 @@ use crate::{tls, units};
 use indicatif::{ProgressBar, ProgressStyle};
 use quic_proto::config::{ClientConfig, ServerConfig};
 use quic_proto::crypto::rustls::{ClientOptions, RustlsClient};
-use quic_tokio::{AppError, Connection, Endpoint, RecvStream, SendStream};
+use quic_tokio::{AppError, Connection, ConnectionStats, Endpoint, RecvStream, SendStream};
 use ring::digest::{Context, SHA256};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 const ALPN: &str = "demo";
 const BLOCK: usize = 256 * 1024;
@@ -51,7 +52,8 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     if let Some(proxy) = &proxy {
         address = proxy.address;
     }
-    let serving = tokio::spawn(serve(server.clone(), source.clone()));
+    let (introduce, server_side) = oneshot::channel();
+    let serving = tokio::spawn(serve(server.clone(), source.clone(), introduce));
 
     let options = ClientOptions { alpn: vec![ALPN.as_bytes().to_vec()], ..ClientOptions::default() };
     let client_config = ClientConfig::new(Arc::new(RustlsClient::with_roots(roots, options)?));
@@ -69,6 +71,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
         down,
         hash,
         connection: &connection,
+        server_side: server_side.await.ok(),
         client: &client,
         proxy: proxy.as_ref(),
     });
@@ -141,9 +144,15 @@ impl Read for Made {
     }
 }
 
-async fn serve(endpoint: Endpoint, source: Source) {
+/// Serves the one client that there is. `introduce` is told the server's side of its connection.
+async fn serve(endpoint: Endpoint, source: Source, introduce: oneshot::Sender<Connection>) {
+    let mut introduce = Some(introduce);
     while let Some(incoming) = endpoint.accept().await {
         let Ok(connection) = incoming.await else { continue };
+        if let Some(introduce) = introduce.take() {
+            // The summary may be over, if the demo failed.
+            let _ = introduce.send(connection.clone());
+        }
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
             let mut what = [0];
             let result = match recv.read_exact(&mut what).await {
@@ -235,8 +244,18 @@ struct Facts<'a> {
     down: Duration,
     hash: Hash,
     connection: &'a Connection,
+    /// The server's side of the same connection.
+    server_side: Option<Connection>,
     client: &'a Endpoint,
     proxy: Option<&'a Proxy>,
+}
+
+/// What one side sent. Losses of the upload are known to the client, those of the download to the server.
+fn losses(stats: &ConnectionStats) -> String {
+    format!(
+        "{} packets sent, {} taken for lost, {} congestion events, {} probe timeouts",
+        stats.sent.packets, stats.lost_packets, stats.congestion_events, stats.probe_timeouts,
+    )
 }
 
 fn summary(facts: &Facts<'_>) {
@@ -270,10 +289,10 @@ fn summary(facts: &Facts<'_>) {
         stats.path.mtu,
         stats.path.controller,
     ));
-    say(&format!(
-        "client    {} packets sent, {} taken for lost, {} congestion events, {} probe timeouts",
-        stats.sent.packets, stats.lost_packets, stats.congestion_events, stats.probe_timeouts,
-    ));
+    say(&format!("client    {}", losses(&stats)));
+    if let Some(server) = &facts.server_side {
+        say(&format!("server    {}", losses(&server.stats())));
+    }
     say(&format!(
         "sockets   {:.1} datagrams a system call sent, {:.1} received",
         per_call(io.sent_datagrams, io.send_calls),

@@ -130,7 +130,15 @@ fn streams_come_back_from_an_echo_server() {
 #[test]
 fn a_demo_tells_what_happened() {
     let out = succeed(&["demo", "--size", "4MiB"]);
-    for what in ["QUICv1, TLS_", "handshake in", "upload    4.00 MiB", "download  4.00 MiB", "rtt", "lost"] {
+    for what in [
+        "QUICv1, TLS_",
+        "handshake in",
+        "upload    4.00 MiB",
+        "download  4.00 MiB",
+        "rtt",
+        "client ",
+        "server ",
+    ] {
         assert!(out.contains(what), "{what}: {out}");
     }
     assert!(!out.contains("in between"), "there was no path in between: {out}");

@@ -22,11 +22,12 @@ pub fn quic(args: &[&str]) -> Output {
     command(args).output().expect("the command starts")
 }
 
-/// Runs the command to its end, which must be a success. Returns what it printed.
+/// Runs the command to its end, which must be a success without complaints. Returns what it printed.
 pub fn succeed(args: &[&str]) -> String {
     let output = quic(args);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "quic {args:?}: {}\n{out}{err}", output.status);
+    assert_eq!(err, "", "quic {args:?} complains");
     out
 }
 
@@ -65,15 +66,15 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut greeting = Vec::new();
-        loop {
-            let line = lines.recv_timeout(PATIENCE).expect("the server gets ready");
-            let ready = line.strip_prefix("listening on ").map(|address| address.parse().unwrap());
-            greeting.push(line);
-            if let Some(address) = ready {
-                return Self { child, lines, greeting, address };
+        let mut server = Self { child, lines, greeting: Vec::new(), address: ([0; 4], 0).into() };
+        while server.address.port() == 0 {
+            let line = server.lines.recv_timeout(PATIENCE).expect("the server gets ready");
+            if let Some(address) = line.strip_prefix("listening on ") {
+                server.address = address.parse().unwrap();
             }
+            server.greeting.push(line);
         }
+        server
     }
 
     /// A URL with the host `localhost`, which the server's certificate has.
