@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 /// Makes client sessions without security.
 #[derive(Clone, Default, Debug)]
 pub struct NullClient {
-    /// Application protocols to offer.
+    /// Application protocols to offer; if empty, none is negotiated.
     pub alpn: Vec<Vec<u8>>,
     /// How many packets each key may seal, and how many may fail to open.
     pub limits: NullLimits,
@@ -206,7 +206,12 @@ impl Session {
         } else {
             self.alpn.iter().map(Vec::as_slice).find(|name| offered.contains(name))
         };
-        self.chosen = Some(chosen.ok_or(Alert::NoApplicationProtocol)?.to_vec());
+        // RFC 9001 §8.1: "Unless another mechanism is used for agreeing on an application protocol, endpoints MUST use ALPN": two ends
+        // that name none agree by other means, as it is with TLS.
+        if chosen.is_none() && !(self.alpn.is_empty() && offered.is_empty()) {
+            return Err(Alert::NoApplicationProtocol.into());
+        }
+        self.chosen = chosen.map(<[u8]>::to_vec);
         let name = std::str::from_utf8(name).map_err(|_| Alert::DecodeError)?.to_owned();
         self.peer_params = Some(params.to_vec());
 
@@ -232,13 +237,14 @@ impl Session {
 
     fn on_encrypted_extensions(&mut self, mut body: &[u8]) -> Result<(), TransportError> {
         let [alpn, identity, params] = fields(&mut body)?;
-        if !self.alpn.iter().any(|name| name == alpn) {
+        let none_wanted = self.alpn.is_empty() && alpn.is_empty();
+        if !none_wanted && !self.alpn.iter().any(|name| name == alpn) {
             return Err(Alert::NoApplicationProtocol.into());
         }
         if self.server_name.as_deref().map(str::as_bytes) != Some(identity) {
             return Err(Alert::BadCertificate.into());
         }
-        self.chosen = Some(alpn.to_vec());
+        self.chosen = (!none_wanted).then(|| alpn.to_vec());
         self.peer_params = Some(params.to_vec());
         self.expected = Some(FINISHED);
         Ok(())
@@ -385,6 +391,21 @@ mod tests {
     fn no_common_protocol_is_alert_120() {
         let (mut client, mut server) = ends(&server(b"three", None));
         let (side, error) = shake(&mut client, &mut server, 100).unwrap_err();
+        assert_eq!((side, error.code), (Side::Server, TransportErrorCode::crypto(120)));
+    }
+
+    #[test]
+    fn ends_that_name_no_protocol_agree_on_none() {
+        let client = NullClient::default().start(1, "localhost", Vec::new()).unwrap();
+        let server = NullServer::default().start(1, Vec::new()).unwrap();
+        let (mut client, mut server) = (End::new(client), End::new(server));
+        shake(&mut client, &mut server, 100).unwrap();
+        assert!(!client.session.is_handshaking() && !server.session.is_handshaking());
+        assert_eq!((client.session.alpn(), server.session.alpn()), (None, None));
+        // One that wants a protocol does not do without.
+        let client = NullClient::default().start(1, "localhost", Vec::new()).unwrap();
+        let server = self::server(b"two", None).start(1, Vec::new()).unwrap();
+        let (side, error) = shake(&mut End::new(client), &mut End::new(server), 100).unwrap_err();
         assert_eq!((side, error.code), (Side::Server, TransportErrorCode::crypto(120)));
     }
 

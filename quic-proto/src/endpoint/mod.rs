@@ -38,6 +38,10 @@ use std::sync::Arc;
 /// Answers to strangers that may wait to be sent; more are dropped, as the strangers ask again.
 const MAX_RESPONSES: usize = 256;
 
+/// The least room for a datagram, RFC 9000 §14: "QUIC … MUST NOT be used if the network path cannot support a maximum datagram size of at
+/// least 1200 bytes."
+const MIN_BUFFER: usize = 1200;
+
 /// Connections on one socket, driven by one thread.
 ///
 /// Call any method as often as you like, in any order; then [`poll_transmit`](Self::poll_transmit) until `None`,
@@ -180,6 +184,10 @@ impl Endpoint {
         buf: &mut [u8],
         max_segments: NonZeroUsize,
     ) -> Option<Transmit> {
+        // Nobody is asked in vain: a connection that has something to send must stay in the queue until there is room for it.
+        if buf.len() < MIN_BUFFER {
+            return None;
+        }
         while let Some(Response { transmit, payload }) = self.responses.pop_front() {
             if let Some(out) = buf.get_mut(..payload.len()) {
                 out.copy_from_slice(&payload);

@@ -1,0 +1,321 @@
+//! A peer made of the wire format and a TLS session alone: it completes the handshake as it should and then sends what a test wants.
+
+use super::{ONE, address, endpoint, null_client, null_server};
+use quic_proto::codec::Writer;
+use quic_proto::config::TransportConfig;
+use quic_proto::crypto::header_protection::{protect, unprotect};
+use quic_proto::crypto::initial::initial_keys;
+use quic_proto::crypto::null::{NullClient, NullServer};
+use quic_proto::crypto::{Keys, NewKeys, TlsClientConfig, TlsServerConfig, TlsSession};
+use quic_proto::endpoint::{ConnectionHandle, Endpoint};
+use quic_proto::error::ConnectionError;
+use quic_proto::event::Event;
+use quic_proto::id::{Cid, Level, Side};
+use quic_proto::ietf::wire::header::{self, LongKind};
+use quic_proto::ietf::wire::{Frame, Frames, TransportParameters, encode};
+use quic_proto::invariants::{SUPPORTED, Version, VersionSpec, spec};
+use quic_proto::net::{Datagram, FourTuple};
+use quic_proto::rng::SeededRng;
+use quic_proto::time::{Duration, Instant};
+
+/// Our connection id, and as a client the first destination too.
+const SCID: [u8; 8] = *b"raw peer";
+const ODCID: [u8; 8] = *b"original";
+
+pub struct Raw {
+    /// The real end.
+    pub real: Endpoint,
+    pub handle: Option<ConnectionHandle>,
+    pub now: Instant,
+    pub events: Vec<Event>,
+    /// Frames that the real end sent, by level, as text.
+    pub seen: Vec<(Level, String)>,
+    /// Datagrams that the real end sent.
+    pub datagrams: usize,
+    pub bytes: usize,
+    side: Side,
+    spec: &'static VersionSpec,
+    session: Option<Box<dyn TlsSession>>,
+    keys: [Option<Keys>; 3],
+    crypto_sent: [u64; 3],
+    numbers: [u64; 3],
+    pub dcid: Cid,
+    original: Cid,
+    params: TransportParameters,
+}
+
+const fn slot(level: Level) -> usize {
+    match level {
+        Level::Initial => 0,
+        Level::Handshake => 1,
+        _ => 2,
+    }
+}
+
+/// The parameters of a generous peer.
+pub fn generous() -> TransportParameters {
+    TransportParameters {
+        initial_max_data: 1 << 20,
+        initial_max_stream_data_bidi_local: 1 << 16,
+        initial_max_stream_data_bidi_remote: 1 << 16,
+        initial_max_stream_data_uni: 1 << 16,
+        initial_max_streams_bidi: 10,
+        initial_max_streams_uni: 10,
+        ..TransportParameters::default()
+    }
+}
+
+impl Raw {
+    /// A misbehaving peer on `side`; the real end is on the other, with this configuration. Nothing was sent yet.
+    pub fn new(side: Side, transport: TransportConfig) -> Self {
+        assert_eq!(SUPPORTED[0], Version::V1);
+        let transport = transport.build().unwrap();
+        let now = Instant::from_millis(1);
+        let (mut real, mut handle) =
+            (endpoint(9, Some(null_server().transport(transport.clone()).build().unwrap())), None);
+        if side.is_server() {
+            real = endpoint(9, None);
+            let config = null_client().transport(transport).build().unwrap();
+            handle = Some(real.connect(now, FourTuple::to(address(7)), "localhost", &config).unwrap());
+        }
+        Self {
+            real,
+            handle,
+            now,
+            events: Vec::new(),
+            seen: Vec::new(),
+            datagrams: 0,
+            bytes: 0,
+            side,
+            spec: spec(Version::V1).unwrap(),
+            session: None,
+            keys: [const { None }; 3],
+            crypto_sent: [0; 3],
+            numbers: [0; 3],
+            dcid: Cid::new(&ODCID).unwrap(),
+            original: Cid::new(&ODCID).unwrap(),
+            params: generous(),
+        }
+    }
+
+    /// A peer after a complete handshake.
+    pub fn connected(side: Side, transport: TransportConfig) -> Self {
+        let mut raw = Self::new(side, transport);
+        raw.handshake(|_| {});
+        assert_eq!(raw.closed(), None);
+        assert!(raw.events.contains(&Event::Connected), "{:?}", raw.events);
+        raw
+    }
+
+    /// Says hello (as a client) with changed parameters and answers until all is quiet.
+    pub fn handshake(&mut self, change: impl Fn(&mut TransportParameters) + 'static) {
+        self.hello(change);
+        for _ in 0..5 {
+            self.exchange();
+        }
+        if self.side.is_server() && self.keys[2].is_some() && self.closed().is_none() {
+            self.frames(encode::handshake_done);
+        }
+    }
+
+    /// Only the client's first flight, or what a server needs to wait for it.
+    pub fn hello(&mut self, change: impl Fn(&mut TransportParameters) + 'static) {
+        self.params.initial_source_connection_id = Some(Cid::new(&SCID).unwrap());
+        change(&mut self.params);
+        if self.side.is_client() {
+            self.keys[0] =
+                Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.dcid, self.side));
+            let client = NullClient { alpn: vec![b"test".to_vec()], ..NullClient::default() };
+            self.session = Some(client.start(1, "localhost", self.encoded()).unwrap());
+            self.speak();
+        } else {
+            // What the client's first datagram says decides the parameters.
+            let change = std::rc::Rc::new(change);
+            self.receive_first(&*change);
+        }
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.params.encode(&mut out, &mut SeededRng::from_u64(5));
+        out
+    }
+
+    fn receive_first(&mut self, change: &dyn Fn(&mut TransportParameters)) {
+        let mut buf = vec![0; 1500];
+        let transmit = self.real.poll_transmit(self.now, &mut buf, ONE).unwrap();
+        let long = header::parse_long(&buf[..transmit.len], self.spec).unwrap();
+        (self.original, self.dcid) = (long.dcid, long.scid);
+        self.keys[0] =
+            Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.original, self.side));
+        self.params.original_destination_connection_id = Some(self.original);
+        change(&mut self.params);
+        let server = NullServer::default();
+        self.session = Some(server.start(1, self.encoded()).unwrap());
+        let len = transmit.len;
+        self.take(&mut buf[..len]);
+        self.speak();
+    }
+
+    /// Lets the session say what it has to say.
+    fn speak(&mut self) {
+        let mut level = [Level::Initial, Level::Handshake, Level::OneRtt]
+            [self.keys.iter().rposition(Option::is_some).unwrap_or(0)];
+        loop {
+            let mut out = Vec::new();
+            let Some(session) = &mut self.session else { return };
+            let keys = session.write(&mut out);
+            if !out.is_empty() {
+                let at = std::mem::replace(&mut self.crypto_sent[slot(level)], 0);
+                self.crypto_sent[slot(level)] = at + out.len() as u64;
+                self.packet(level, 0, |w| {
+                    encode::crypto_header(w, at, out.len());
+                    w.bytes(&out);
+                });
+            }
+            match keys {
+                Some(NewKeys::Handshake(keys)) => {
+                    self.keys[1] = Some(keys);
+                    level = Level::Handshake;
+                }
+                Some(NewKeys::OneRtt(keys)) => self.keys[2] = Some(keys),
+                None if out.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Sends a 1-RTT packet of these frames and takes what comes back.
+    pub fn frames(&mut self, frames: impl FnOnce(&mut Writer<'_>)) {
+        self.packet(Level::OneRtt, 0, frames);
+        self.exchange();
+    }
+
+    /// Sends a packet; `first_xor` changes bits of its first byte before it is protected.
+    pub fn packet(&mut self, level: Level, first_xor: u8, frames: impl FnOnce(&mut Writer<'_>)) {
+        let mut datagram = self.build(level, first_xor, frames);
+        self.deliver(&mut datagram);
+    }
+
+    /// The bytes of a packet.
+    pub fn build(&mut self, level: Level, first_xor: u8, frames: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let number = self.numbers[slot(level)];
+        self.numbers[slot(level)] += 1;
+        let mut buf = vec![0; 3000];
+        let keys = self.keys[slot(level)].as_ref().expect("keys of this level");
+        let scid = Cid::new(&SCID).unwrap();
+        let mut w = Writer::new(&mut buf);
+        let (number_at, length_at) = match level {
+            Level::OneRtt => (header::encode_short(&mut w, &self.dcid, false, false, number, 4), None),
+            _ => {
+                let kind = if level == Level::Initial { LongKind::Initial } else { LongKind::Handshake };
+                let layout =
+                    header::encode_long(&mut w, self.spec, kind, (&self.dcid, &scid), &[], number, 4);
+                (layout.number_at, Some(layout.length_at))
+            }
+        };
+        frames(&mut w);
+        if level == Level::Initial {
+            let len = w.len();
+            w.zeros(1200_usize.saturating_sub(len + 16));
+        }
+        w.zeros(16);
+        let len = w.len();
+        let packet = &mut buf[..len];
+        packet[0] ^= first_xor;
+        if let Some(at) = length_at {
+            packet[at..at + 2].copy_from_slice(&(0x4000 | (len - number_at) as u16).to_be_bytes());
+        }
+        keys.local.packet.seal(number, packet, number_at + 4);
+        protect(&*keys.local.header, packet, number_at, 4);
+        buf.truncate(len);
+        buf
+    }
+
+    /// Brings bytes to the real end.
+    pub fn deliver(&mut self, bytes: &mut [u8]) {
+        let path = FourTuple::to(address(7));
+        self.real.handle_datagram(self.now, Datagram { path, ecn: None, payload: bytes });
+        while let Some(incoming) = self.real.poll_incoming() {
+            self.handle = Some(self.real.accept(self.now, incoming).unwrap());
+        }
+        self.events.extend(std::iter::from_fn(|| self.real.poll_event()).map(|(_, event)| event));
+    }
+
+    /// Takes what the real end sends, and answers for the handshake.
+    pub fn exchange(&mut self) {
+        let mut buf = vec![0; 1500];
+        while let Some(transmit) = self.real.poll_transmit(self.now, &mut buf, ONE) {
+            self.datagrams += 1;
+            self.bytes += transmit.len;
+            self.take(&mut buf[..transmit.len]);
+        }
+        self.speak();
+        self.events.extend(std::iter::from_fn(|| self.real.poll_event()).map(|(_, event)| event));
+    }
+
+    /// Lets time pass at the real end.
+    pub fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..10_000 {
+            self.exchange();
+            let Some(next) = self.real.next_timeout().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.real.handle_timeout(self.now);
+        }
+        self.now = end;
+        self.exchange();
+    }
+
+    fn take(&mut self, mut rest: &mut [u8]) {
+        while !rest.is_empty() {
+            let (level, number_at, len) = if rest[0] & 0x80 == 0 {
+                let short = header::parse_short(rest, SCID.len()).unwrap();
+                (Level::OneRtt, short.number_offset, rest.len())
+            } else {
+                let long = header::parse_long(rest, self.spec).unwrap();
+                let level = if long.kind == LongKind::Initial { Level::Initial } else { Level::Handshake };
+                self.dcid = long.scid;
+                (level, long.number_offset, long.packet_len)
+            };
+            let (packet, tail) = rest.split_at_mut(len);
+            rest = tail;
+            let Some(keys) = &self.keys[slot(level)] else { continue };
+            let head = unprotect(&*keys.remote.header, packet, number_at).unwrap();
+            let (head_bytes, body) = packet.split_at_mut(number_at + head.number_len);
+            // Few packets are exchanged: the number is as it was sent.
+            let Ok(len) = keys.remote.packet.open(head.truncated.into(), head_bytes, body) else { continue };
+            for frame in Frames::new(&body[..len]) {
+                let (_, frame) = frame.unwrap();
+                self.seen.push((level, format!("{frame:?}")));
+                // The null handshake of the real end comes in order.
+                if let (Frame::Crypto { data, .. }, Some(session)) = (frame, &mut self.session) {
+                    let _ = session.read(data);
+                    self.pump_keys();
+                }
+            }
+        }
+    }
+
+    /// Keys that came with a message are taken at once, since packets under them may be in the same datagram.
+    fn pump_keys(&mut self) {
+        if self.side.is_client() {
+            self.speak();
+        }
+    }
+
+    pub fn closed(&self) -> Option<&ConnectionError> {
+        self.events.iter().find_map(|event| match event {
+            Event::Closed(reason) => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// The code and the frame type with which the real end closed.
+    pub fn verdict(&self) -> Option<(u64, Option<u64>)> {
+        match self.closed() {
+            Some(ConnectionError::Transport(error)) => Some((error.code.0, error.frame)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! How connections end, and what keeps them alive (RFC 9000 §10).
+
+mod common;
+
+use common::raw::Raw;
+use common::{DELAY, Fate, Pair, endpoint, null_client, null_server, read_all};
+use quic_proto::config::TransportConfig;
+use quic_proto::error::{AppError, ConnectionError, TransportErrorCode as Code};
+use quic_proto::id::{Dir, Level, Side};
+use quic_proto::ietf::wire::encode;
+use quic_proto::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn idle(seconds: u64) -> TransportConfig {
+    TransportConfig::default().max_idle_timeout(Some(SECOND * seconds as u32)).mtu_discovery(false)
+}
+
+#[test]
+fn silence_ends_a_connection_on_both_sides_without_a_word() {
+    let (mut pair, ..) = Pair::connected(idle(10));
+    let sent = pair.sent;
+    pair.run(SECOND * 9);
+    assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
+    pair.run(SECOND * 2);
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::TimedOut));
+    assert_eq!(pair.server_closed(), Some(&ConnectionError::TimedOut));
+    assert_eq!(pair.sent, sent, "RFC 9000 §10.1: it is silently closed");
+    assert_eq!((pair.client.connections(), pair.server.connections()), (0, 0));
+    assert_eq!((pair.client.next_timeout(), pair.server.next_timeout()), (None, None));
+}
+
+#[test]
+fn the_shorter_idle_timeout_counts() {
+    let mut pair = Pair::new(null_server().transport(idle(100).build().unwrap()));
+    pair.connect(&null_client().transport(idle(4).build().unwrap()));
+    pair.run(SECOND * 6);
+    assert_eq!(pair.server_closed(), Some(&ConnectionError::TimedOut));
+}
+
+#[test]
+fn keep_alive_keeps_alive() {
+    let (mut pair, client, server) = Pair::connected(idle(10).keep_alive(Some(SECOND * 3)));
+    pair.run(SECOND * 60);
+    assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
+    assert!(pair.c(client).stats().sent.frames.ping + pair.s(server).stats().sent.frames.ping <= 45);
+    // But not a connection whose peer is gone.
+    pair.network = Box::new(|_, _| Fate::Drop);
+    pair.run(SECOND * 30);
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::TimedOut));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let transport = TransportConfig::default().handshake_timeout(SECOND * 5).build().unwrap();
+    let mut pair = Pair::new(null_server());
+    pair.network = Box::new(|_, _| Fate::Drop);
+    pair.connect(&null_client().transport(transport));
+    pair.run(SECOND * 20);
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::TimedOut));
+    assert!((2..20).contains(&pair.sent[1].0), "probes back off: {}", pair.sent[1].0);
+}
+
+#[test]
+fn close_in_every_state() {
+    // From before the first packet to long after the handshake, each millisecond; by either side.
+    for by_client in [true, false] {
+        for at in 0..60 {
+            let mut pair = Pair::new(null_server());
+            let client = pair.connect(&null_client());
+            pair.run(Duration::from_millis(at));
+            let now = pair.now;
+            let (code, reason) = (AppError::from(77), b"enough");
+            if by_client {
+                pair.c(client).close(now, code, reason);
+            } else {
+                let Some(server) = pair.accepted.first().copied() else { continue };
+                pair.s(server).close(now, code, reason);
+            }
+            pair.run(SECOND * 40);
+            let (ours, theirs) = if by_client {
+                (pair.client_closed(), pair.server_closed())
+            } else {
+                (pair.server_closed(), pair.client_closed())
+            };
+            assert_eq!(ours, Some(&ConnectionError::LocallyClosed), "by client: {by_client}, at {at}");
+            match theirs {
+                Some(ConnectionError::PeerApplication { code: seen, reason: text }) => {
+                    assert_eq!((*seen, &text[..]), (code, &reason[..]));
+                }
+                // RFC 9000 §10.2.3: before the handshake is done nothing of the application is revealed.
+                Some(ConnectionError::PeerTransport(error)) => {
+                    assert_eq!((error.code, error.reason.as_ref()), (Code::APPLICATION_ERROR, ""));
+                    assert!(at < 50);
+                }
+                None => assert!(pair.accepted.is_empty(), "by client: {by_client}, at {at}"),
+                other => panic!("by client: {by_client}, at {at}: {other:?}"),
+            }
+            assert_eq!((pair.client.connections(), pair.server.connections()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn who_is_closed_falls_silent() {
+    // RFC 9000 §10.2.2: "An endpoint in the draining state MUST NOT send any packets."
+    let mut raw = Raw::connected(Side::Client, idle(30));
+    raw.packet(Level::OneRtt, 0, |w| encode::application_close(w, AppError::from(5), b"bye"));
+    let before = raw.datagrams;
+    for _ in 0..100 {
+        raw.frames(encode::ping);
+    }
+    assert!(raw.datagrams <= before + 1);
+    assert!(matches!(raw.closed(), Some(ConnectionError::PeerApplication { .. })));
+    assert_eq!(raw.real.connections(), 1);
+    raw.wait(SECOND * 5);
+    assert_eq!(raw.real.connections(), 0);
+}
+
+#[test]
+fn a_closed_end_answers_at_a_limited_rate() {
+    // RFC 9000 §10.2.1: "An endpoint SHOULD limit the rate at which it generates packets in the closing state."
+    let mut raw = Raw::connected(Side::Client, idle(30));
+    let (handle, now) = (raw.handle.unwrap(), raw.now);
+    raw.real.connection(handle).unwrap().close(now, AppError::from(1), b"");
+    raw.exchange();
+    let before = raw.datagrams;
+    for _ in 0..1000 {
+        raw.frames(encode::ping);
+    }
+    let answers = raw.datagrams - before;
+    assert!((5..=12).contains(&answers), "{answers}");
+}
+
+#[test]
+fn a_graceful_close_loses_nothing() {
+    for lossy in [false, true] {
+        let (mut pair, client, server) = Pair::connected(idle(30));
+        let count = Rc::new(Cell::new(0_u32));
+        if lossy {
+            let count = count.clone();
+            pair.network = Box::new(move |_, _| {
+                count.set(count.get() + 1);
+                if count.get() % 5 == 2 { Fate::Drop } else { Fate::Deliver }
+            });
+        }
+        let data: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let id = pair.client_sends(client, &data);
+        let now = pair.now;
+        pair.c(client).close(now, AppError::from(9), b"done");
+        assert!(pair.c(client).is_closing() && pair.c(client).open(Dir::Bi).is_none());
+        let (mut got, mut ended) = (Vec::new(), false);
+        for _ in 0..20_000 {
+            let end = pair.now + Duration::from_millis(5);
+            pair.step(end);
+            pair.now = pair.now.max(end);
+            let Some(connection) = pair.server.connection(server) else { break };
+            if !ended {
+                let (more, fin) = read_all(connection, id);
+                got.extend(more);
+                ended = fin;
+            }
+        }
+        assert!(ended && got == data, "lossy: {lossy}, {} bytes", got.len());
+        assert_eq!(pair.client_closed(), Some(&ConnectionError::LocallyClosed));
+        assert!(matches!(pair.server_closed(), Some(ConnectionError::PeerApplication { .. })));
+    }
+}
+
+#[test]
+fn an_abort_does_not_wait() {
+    let (mut pair, client, _) = Pair::connected(idle(30));
+    pair.client_sends(client, &[1; 100_000]);
+    let now = pair.now;
+    pair.c(client).abort(now, AppError::from(3), b"now");
+    pair.run(DELAY);
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::LocallyClosed));
+    assert!(
+        matches!(pair.server_closed(), Some(ConnectionError::PeerApplication { code, .. }) if code.as_u64() == 3)
+    );
+}
+
+#[test]
+fn nothing_can_be_written_after_a_close() {
+    let (mut pair, client, _) = Pair::connected(idle(30));
+    let id = pair.c(client).open(Dir::Bi).unwrap();
+    let now = pair.now;
+    pair.c(client).close(now, AppError::default(), b"");
+    assert!(pair.c(client).send_stream(id).is_err());
+    assert_eq!(pair.c(client).open(Dir::Uni), None);
+}
+
+#[test]
+fn a_server_that_forgot_resets_its_clients() {
+    let (mut pair, client, _) = Pair::connected(idle(30));
+    // It starts again with the same secret, from which the tokens are derived.
+    pair.server = endpoint(2, Some(null_server().build().unwrap()));
+    pair.client_sends(client, &[1; 1000]);
+    pair.settle();
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::Reset));
+    assert_eq!(pair.server.stats().resets, 1);
+    assert_eq!((pair.client.connections(), pair.client.next_timeout()), (0, None));
+}
+
+#[test]
+fn a_reset_with_another_token_is_not_believed() {
+    let (mut pair, client, _) = Pair::connected(idle(30));
+    let mut forged = vec![0x5a; 60];
+    forged[0] = 0x40;
+    pair.inject(false, forged);
+    pair.settle();
+    assert_eq!(pair.client_closed(), None);
+    assert!(!pair.c(client).is_closing());
+}
