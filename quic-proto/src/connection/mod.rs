@@ -74,13 +74,14 @@ pub struct HandshakeInfo {
 impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` if there is no need. Absolute; it may lie in the past.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.engine.timers.next()
+        self.engine.next_timeout()
     }
 
     /// Runs what is due at `now`. Early and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         let _entered = self.span.clone().entered();
         let now = self.engine.advance(now);
+        self.engine.rearm_stale(now);
         self.family.handle_timeout(&mut self.engine, now);
         self.engine.handle_timeout(now, self.family.tokens());
         self.settle_close();

@@ -26,7 +26,7 @@ impl Connection {
             self.on_path(now, path, len, opened.moves);
         }
         self.settle_close();
-        self.engine.rearm(now);
+        self.engine.rearm_later();
     }
 
     /// Whether a datagram from there may be looked at.

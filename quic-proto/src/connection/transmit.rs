@@ -78,6 +78,7 @@ impl Connection {
             }
         }
         if segments == 0 {
+            self.engine.rearm_stale(now);
             return None;
         }
         self.engine.rearm(now);

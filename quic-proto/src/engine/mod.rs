@@ -8,7 +8,7 @@
 //! Invariants: `recovery` knows every packet that is in flight; each token that a packet carried goes back to its owner exactly once as
 //! acknowledged or lost (a late acknowledgement may follow a loss); after `close` no stream frame leaves.
 //!
-//! Timers: all in one [`TimerTable`]; `Engine::rearm` sets the ones that follow from state, once a datagram.
+//! Timers: all in one [`TimerTable`]; `Engine::rearm` sets the ones that follow from state, once a batch.
 
 pub mod budget;
 pub mod intents;
@@ -94,6 +94,8 @@ pub struct Engine {
     last_activity: Instant,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
+    /// The timers that follow from state are to be set anew.
+    stale: bool,
     sent_since_receive: bool,
     now: Instant,
 }
@@ -155,6 +157,7 @@ impl Engine {
             last_activity: now,
             kept_alive: now,
             sent_since_receive: false,
+            stale: false,
             now,
         };
         engine.rearm(now);

@@ -7,7 +7,7 @@ use crate::id::SpaceId;
 use crate::path::{NoPath, TimedOut};
 use crate::recovery::{Ctx, Situation};
 use crate::time::Instant;
-use crate::timer::Timer;
+use crate::timer::{Timer, TimerTable};
 
 impl Engine {
     /// Runs what is due. Timers that belong to a family ([`Timer::KeyDiscard`]) are left to it.
@@ -93,26 +93,56 @@ impl Engine {
         }
     }
 
+    /// The earliest deadline of all timers.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if !self.stale {
+            return self.timers.next();
+        }
+        let mut timers = self.timers.clone();
+        self.arm(&mut timers, self.now);
+        timers.next()
+    }
+
+    /// State changed from which timers follow. They are set when somebody asks for one: datagrams come in batches, and the timers between
+    /// them are nobody's business.
+    pub fn rearm_later(&mut self) {
+        self.stale = true;
+    }
+
+    /// Sets the timers that follow from state, if it changed since they were set.
+    pub fn rearm_stale(&mut self, now: Instant) {
+        if self.stale {
+            self.rearm(now);
+        }
+    }
+
     /// Sets the timers that follow from state.
     pub fn rearm(&mut self, now: Instant) {
+        self.stale = false;
+        let mut timers = std::mem::take(&mut self.timers);
+        self.arm(&mut timers, now);
+        self.timers = timers;
+    }
+
+    fn arm(&self, timers: &mut TimerTable, now: Instant) {
         if !self.lifecycle.is_open() {
             return;
         }
         // What is overdue is due now: a deadline never lies in the past.
         let due = |deadline: Option<Instant>| deadline.map(|deadline| deadline.max(now));
         let loss = self.recovery.deadline(&self.paths.active().rtt, self.situation());
-        self.timers.set(Timer::Loss, due(loss));
+        timers.set(Timer::Loss, due(loss));
         let ack = self.acks[SpaceId::Data as usize].deadline();
-        self.timers.set(Timer::Ack, due(ack));
-        self.timers.set(Timer::PathValidation, due(self.paths.validation_deadline()));
-        self.timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
+        timers.set(Timer::Ack, due(ack));
+        timers.set(Timer::PathValidation, due(self.paths.validation_deadline()));
+        timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
         // RFC 9000 §10.1: "endpoints MUST increase the idle timeout period to be at least three times the current PTO".
         let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
-        self.timers.set(Timer::Idle, due(idle));
+        timers.set(Timer::Idle, due(idle));
         if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
             // A PING that is not answered is no activity: without its own time the next one would be due at once.
             let quiet_since = self.last_activity().max(self.kept_alive);
-            self.timers.set(Timer::KeepAlive, due(Some(quiet_since + interval)));
+            timers.set(Timer::KeepAlive, due(Some(quiet_since + interval)));
         }
     }
 

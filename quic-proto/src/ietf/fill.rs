@@ -175,9 +175,9 @@ impl Ietf {
             Allowance::Everything => true,
         };
         allowed
-            && (engine.ping_owed(space)
-                || self.handshake.wants_to_send(space)
-                || self.data_owed(engine, level))
+            && (self.data_owed(engine, level)
+                || engine.ping_owed(space)
+                || self.handshake.wants_to_send(space))
     }
 
     /// Writes a datagram that probes a path or its MTU.

@@ -149,11 +149,12 @@ impl Ietf {
 
     /// Whether the Data space has anything beside handshake bytes.
     fn data_owed(&self, engine: &mut Engine, level: Level) -> bool {
+        // The likeliest and cheapest first: this is asked with every packet.
         level == Level::OneRtt
-            && (self.handshake_done_owed
+            && ((self.handshake.is_complete() && engine.streams.can_send())
+                || self.handshake_done_owed
                 || self.new_token_owed.is_some()
-                || engine.peek_intent().is_some()
-                || (self.handshake.is_complete() && engine.streams.can_send()))
+                || engine.peek_intent().is_some())
     }
 
     /// The version in use.
