@@ -165,7 +165,9 @@ impl Ietf {
         opened: &mut Opened,
     ) -> bool {
         let Place { level, number_at } = place;
-        let Some(key) = self.keys.header_key_remote(level) else {
+        // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
+        let early = level == Level::OneRtt && !self.handshake.is_complete();
+        let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
             // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
             if !self.keys.is_discarded(level)
                 && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet)
@@ -249,7 +251,7 @@ impl Ietf {
     /// Packets that waited for keys which are here now.
     pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
         for level in [Level::Handshake, Level::OneRtt] {
-            while self.keys.can_open(level) {
+            while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.pop(level) else { break };
                 self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
             }
