@@ -83,7 +83,7 @@ pub(crate) struct Serve {
 
 #[derive(Args, Debug)]
 pub(crate) struct Get {
-    /// What to fetch, e.g. https://localhost:4433/file
+    /// What to fetch, e.g. `https://localhost:4433/file`
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<url::Url>,
     /// Where to put the files
