@@ -74,7 +74,7 @@ networks! {
     codel_that_marks: |s| s.queue(Queue::codel_with_ecn());
     codel_that_drops: |s| s.queue(Queue::codel());
     marks_at_random: |s| s.mark(percent(5));
-    bleached_marks: |s| s.up(|link| link.bleach_ecn());
+    bleached_marks: |s| s.up(quic_sim::Link::bleach_ecn);
     a_short_queue: |s| s.queue(Queue::drop_tail(10_000));
     an_mtu_of_1200: |s| s.mtu(1200);
     an_mtu_of_1280: |s| s.mtu(1280);
@@ -226,6 +226,14 @@ fn real_tls() {
     let scenario = || hosts(config.clone(), config.clone(), &bulk());
     passes(&scenario(), &bulk());
     passes(&scenario().loss(percent(5)).reorder(percent(5), ms(10)).corrupt(percent(1)), &bulk());
+}
+
+/// PINGs that get no answer once kept the timer due.
+#[test]
+fn keep_alive_through_a_black_out() {
+    let transport = TransportConfig::default().keep_alive(Some(ms(400))).build().unwrap();
+    let config = HostConfig { transport, ..HostConfig::default() };
+    passes(&hosts(config.clone(), config, &bulk()).black_out(ms(150), secs(3)), &bulk());
 }
 
 /// Nothing is left of a connection on either side, even if the packets that close it are lost.

@@ -29,6 +29,8 @@ pub(crate) struct Opened {
 struct Place {
     level: Level,
     number_at: usize,
+    /// The source id of a long header.
+    scid: Option<Cid>,
 }
 
 /// RFC 9000 §17.2, §17.3: reserved bits, protected by header protection.
@@ -83,7 +85,7 @@ impl Ietf {
         // The token must be read before the packet is opened in place (RFC 9000 §10.3.1).
         let token = packet.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
         self.arrived_on = short.dcid;
-        let place = Place { level: Level::OneRtt, number_at: short.number_offset };
+        let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None };
         let authentic = self.open_packet(engine, now, ecn, packet, place, opened);
         if !authentic
             && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
@@ -133,19 +135,16 @@ impl Ietf {
             engine.stats.discarded_packets += 1;
             return Some(long.packet_len);
         }
-        let (scid, place, len) = (long.scid, Place { level, number_at: long.number_offset }, long.packet_len);
+        let place = Place { level, number_at: long.number_offset, scid: Some(long.scid) };
+        let len = long.packet_len;
         // RFC 9000 §17.2.2: a server's Initial with a token: "clients that receive an Initial packet with a non-zero Token Length field
         // MUST either discard the packet or generate a connection error".
         if level == Level::Initial && engine.side.is_client() && !long.token.is_empty() {
             engine.stats.discarded_packets += 1;
             return Some(len);
         }
-        let before = engine.stats.received.packets;
         self.arrived_on = long.dcid;
         self.open_packet(engine, now, ecn, &mut rest[..len], place, opened);
-        if engine.stats.received.packets > before {
-            self.on_first_packet(engine, scid);
-        }
         Some(len)
     }
 
@@ -164,8 +163,10 @@ impl Ietf {
         place: Place,
         opened: &mut Opened,
     ) -> bool {
-        let Place { level, number_at } = place;
-        let Some(key) = self.keys.header_key_remote(level) else {
+        let Place { level, number_at, scid } = place;
+        // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
+        let early = level == Level::OneRtt && !self.handshake.is_complete();
+        let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
             // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
             if !self.keys.is_discarded(level)
                 && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet)
@@ -202,6 +203,9 @@ impl Ietf {
             }
         };
         opened.authentic = true;
+        if let Some(scid) = scid {
+            self.on_first_packet(engine, scid);
+        }
         // RFC 9000 §12.3: "A receiver MUST discard a newly unprotected packet unless it is certain that it has not processed another
         // packet with the same packet number from the same packet number space."
         if engine.acks[space as usize].is_duplicate(number) {
@@ -249,7 +253,7 @@ impl Ietf {
     /// Packets that waited for keys which are here now.
     pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
         for level in [Level::Handshake, Level::OneRtt] {
-            while self.keys.can_open(level) {
+            while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.pop(level) else { break };
                 self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
             }

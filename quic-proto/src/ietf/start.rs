@@ -110,7 +110,6 @@ impl Ietf {
         );
         family.new_token = new_token;
         family.retry_scid = first.retry_scid;
-        family.peer_initial_scid = Some(first.scid);
         Ok(Some((family, engine)))
     }
 

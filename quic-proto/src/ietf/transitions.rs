@@ -113,13 +113,12 @@ impl Ietf {
         if level == Level::OneRtt { self.keys.on_ack(largest, self.opened_with_old_key) } else { Ok(()) }
     }
 
-    /// The peer's first authentic packet with a long header: it bears the id that the peer chose.
+    /// The peer's first authentic packet with a long header: it bears the id that the peer chose. Until then what a server knows of it
+    /// is hearsay, from a datagram that may have been spoilt on its way.
     pub(super) fn on_first_packet(&mut self, engine: &mut Engine, scid: Cid) {
         if self.peer_initial_scid.is_none() {
             self.peer_initial_scid = Some(scid);
-            if engine.side.is_client() {
-                engine.peer_cids.replace_initial(scid);
-            }
+            engine.peer_cids.replace_initial(scid);
         }
     }
 
