@@ -135,8 +135,11 @@ fn by_router(seed: u64, server: bool) -> Box<dyn Host> {
     Box::new(ByRouter(Router::new(config, server, rng, epoch), BTreeMap::new()))
 }
 
+/// When, from which end, and which bytes.
+type Sent = Vec<(Instant, usize, Vec<u8>)>;
+
 /// One transfer with some loss; every datagram with its time, and every event.
-fn trace(seed: u64, host: fn(u64, bool) -> Box<dyn Host>) -> (Vec<(Instant, usize, Vec<u8>)>, Vec<Event>) {
+fn trace(seed: u64, host: fn(u64, bool) -> Box<dyn Host>) -> (Sent, Vec<Event>) {
     let mut hosts = [host(seed, false), host(!seed, true)];
     let (mut sent, mut events, mut flying) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut now = Instant::from_millis(1);
@@ -146,7 +149,7 @@ fn trace(seed: u64, host: fn(u64, bool) -> Box<dyn Host>) -> (Vec<(Instant, usiz
         for (at, host) in hosts.iter_mut().enumerate() {
             while let Some(len) = host.transmit(now, &mut buf) {
                 sent.push((now, at, buf[..len].to_vec()));
-                if (sent.len() as u64 * 31 + seed) % 11 != 0 {
+                if !(sent.len() as u64 * 31 + seed).is_multiple_of(11) {
                     flying.insert((now + DELAY, sent.len()), (1 - at, buf[..len].to_vec()));
                 }
             }
