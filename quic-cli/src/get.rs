@@ -294,6 +294,29 @@ async fn download(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn silence_leads_to_the_next_address() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tls = tls::server(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
+        let config = quic_proto::config::ServerConfig::new(Arc::new(tls), &[7; 32]).build().unwrap();
+        let server = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
+        let addresses = vec![silent.local_addr().unwrap(), server.local_addr().unwrap()];
+        let accepting = tokio::spawn(async move { server.accept().await.unwrap().await });
+        let options = quic_proto::crypto::rustls::ClientOptions {
+            alpn: vec![hq::ALPN.as_bytes().to_vec()],
+            ..Default::default()
+        };
+        let tls = quic_proto::crypto::rustls::RustlsClient::danger_accept_any_certificate(options).unwrap();
+        let config = ClientConfig::new(Arc::new(tls));
+        let timeout = Duration::from_secs(20);
+        let reached = reach(&config, addresses.clone(), "localhost", hq::ALPN, timeout).await;
+        assert_eq!(reached.unwrap().1.remote_address().unwrap(), addresses[1]);
+        accepting.await.unwrap().unwrap();
+        let nobody = reach(&config, addresses[..1].to_vec(), "localhost", hq::ALPN, STAGGER).await;
+        assert!(matches!(nobody, Err(Failure::NoAnswer { .. })));
+    }
 
     #[test]
     fn names_are_used_once() {
