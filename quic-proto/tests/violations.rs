@@ -216,7 +216,7 @@ fn more_streams_than_the_limit() {
             let id = StreamId::from_u64(own(side, dir, 4));
             let cases: [&dyn Fn(&mut Writer<'_>); 2] =
                 [&|w| encode::reset_stream(w, id, AppError::from(0), 0), &|w| {
-                    encode::stream_data_blocked(w, id, 0)
+                    encode::stream_data_blocked(w, id, 0);
                 }];
             for frames in cases {
                 assert_eq!(verdict(side, frames), Some(Code::STREAM_LIMIT_ERROR), "{side:?} {dir:?}");
