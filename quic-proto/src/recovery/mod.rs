@@ -217,7 +217,7 @@ impl Recovery {
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {
             self.space_mut(other).break_run(newest);
         }
-        self.detect_lost(now, space, ctx, out);
+        self.detect_lost(now, space, acked.bytes, ctx, out);
         self.tell_controller(now, &acked, ctx, out);
         if ctx.situation.peer_completed_address_validation {
             // §6.2.1: "The PTO backoff factor is reset when an acknowledgment is received, except" by such an unsure client.
@@ -246,6 +246,7 @@ impl Recovery {
             persistent: false,
             ecn: true,
             in_flight,
+            prior_in_flight: in_flight,
         });
     }
 
@@ -254,7 +255,7 @@ impl Recovery {
     pub fn on_timeout(&mut self, now: Instant, ctx: &mut Ctx<'_>, out: &mut Outcome) -> Option<Probe> {
         if let Some((time, space)) = self.earliest_loss() {
             if time <= now {
-                self.detect_lost(now, space, ctx, out);
+                self.detect_lost(now, space, 0, ctx, out);
             }
             return None;
         }
@@ -402,7 +403,15 @@ impl Recovery {
         Ok(acked)
     }
 
-    fn detect_lost(&mut self, now: Instant, space: SpaceId, ctx: &mut Ctx<'_>, out: &mut Outcome) {
+    /// `acked` bytes left the flight just now.
+    fn detect_lost(
+        &mut self,
+        now: Instant,
+        space: SpaceId,
+        acked: u64,
+        ctx: &mut Ctx<'_>,
+        out: &mut Outcome,
+    ) {
         let scan = Scan {
             now,
             rtt: ctx.rtt,
@@ -430,6 +439,7 @@ impl Recovery {
             persistent,
             ecn: false,
             in_flight,
+            prior_in_flight: in_flight + flight + acked,
         });
     }
 
