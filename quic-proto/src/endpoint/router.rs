@@ -15,10 +15,9 @@ use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
 use super::stateless::{self, RateLimit};
 use crate::codec::Writer;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
-use crate::connection::{
-    ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind, ServerFirst,
-};
+use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
 use crate::crypto::token::{RetryToken, ValidToken};
+use crate::engine::start::ServerFirst;
 use crate::error::TransportErrorCode;
 use crate::id::Cid;
 use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};

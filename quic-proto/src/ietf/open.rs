@@ -9,20 +9,11 @@ use super::wire::header::{self, LongHeader, LongKind};
 use crate::codec::packet_number;
 use crate::crypto::header_protection::{self, Unprotected};
 use crate::engine::Engine;
+use crate::engine::packet::Opened;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, ResetToken};
 use crate::net::Ecn;
 use crate::time::Instant;
-
-/// What a datagram amounted to.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Opened {
-    /// At least one packet was authentic.
-    pub(crate) authentic: bool,
-    /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
-    /// the datagram came on another path (RFC 9000 §9.3).
-    pub(crate) moves: bool,
-}
 
 /// Where a packet stands in its datagram.
 #[derive(Clone, Copy, Debug)]

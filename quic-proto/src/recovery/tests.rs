@@ -262,7 +262,29 @@ fn a_client_never_deadlocks() {
     sender.recovery.discard_space(deadline, SpaceId::Initial);
     assert_eq!(sender.recovery.pto_count(), 0, "§6.2.2: discarded keys reset the timer");
     sender.situation.peer_completed_address_validation = true;
+    sender.situation.has_handshake_keys = false;
     assert_eq!(sender.deadline(), None);
+}
+
+/// The client's Finished was lost, its 1-RTT packets fill the window, and the server, without Finished, can read none of them.
+#[test]
+fn lost_handshake_bytes_are_not_stuck_behind_data() {
+    let mut sender = Sender::new(CONFIRMED, false);
+    sender.situation.handshake_confirmed = false;
+    sender.situation.has_handshake_keys = true;
+    sender.send_in(SpaceId::Handshake, 0);
+    sender.send_in(SpaceId::Data, 0);
+    sender.send_in(SpaceId::Handshake, 1000);
+    sender.ack_in(SpaceId::Handshake, 1010, &[1..=1]).unwrap();
+    assert_eq!(sender.out.lost, tokens(&[0]), "nothing is outstanding in the Handshake space");
+    let deadline = sender.deadline().expect("a timer");
+    assert_eq!(sender.timeout(deadline).0, Some(Probe { space: SpaceId::Handshake }));
+    assert_eq!(sender.recovery.probes_owed(SpaceId::Handshake), 1);
+    assert!(sender.deadline() > Some(deadline), "it backs off");
+    sender.situation.handshake_confirmed = true;
+    sender.situation.has_handshake_keys = false;
+    sender.recovery.discard_space(deadline, SpaceId::Handshake);
+    assert_eq!(sender.timeout(sender.deadline().unwrap()).0, Some(Probe { space: SpaceId::Data }));
 }
 
 #[test]
