@@ -310,7 +310,7 @@ impl Router {
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }

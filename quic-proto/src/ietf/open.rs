@@ -192,7 +192,7 @@ impl Ietf {
         let number = packet_number::decode(truncated, number_len, expected);
         let (head, body) = packet.split_at_mut(number_at + number_len);
         let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
-        let discard_at = now + engine.pto() * 3;
+        let discard_at = || now + engine.pto() * 3;
         let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
             Ok(opened) => {
                 self.opened_with_old_key = opened.old_key;

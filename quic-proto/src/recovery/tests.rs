@@ -369,6 +369,22 @@ fn a_late_ack_undoes_the_event() {
     assert!(!sender.recovery.has_ack_eliciting_in_flight(SpaceId::Data));
 }
 
+/// RFC 9002 §6.1.1: "Algorithms that increase the reordering threshold after spuriously detecting losses … have proven to be useful".
+#[test]
+fn reordering_that_was_seen_is_waited_for() {
+    let mut sender = Sender::data();
+    (0..20).for_each(|n| assert_eq!(sender.send(n), n));
+    assert_eq!(sender.ack(105, &[3..=5]).lost, tokens(&[0, 1, 2]));
+    assert_eq!(sender.ack(106, &[0..=5]).spurious_losses, 3);
+    // Packet 0 was five packets late: five are waited for from now on.
+    assert_eq!(sender.ack(111, &[7..=11]).lost, tokens(&[]));
+    assert_eq!(sender.ack(112, &[7..=12]).lost, tokens(&[6]));
+    // On a new path nothing is known.
+    sender.recovery.on_path_change(1);
+    (20..30).for_each(|n| assert_eq!(sender.send_packet(SpaceId::Data, |packet| packet.path = 1, at(n)), n));
+    assert_eq!(sender.ack(113, &[22..=24, 13..=20]).lost, tokens(&[21]));
+}
+
 #[test]
 fn marks_are_never_undone() {
     let mut sender = Sender::data();

@@ -125,6 +125,27 @@ fn clients_show_their_certificate() {
 }
 
 #[test]
+fn full_handshakes_offer_no_session() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    for full_handshakes in [false, true] {
+        let options = ClientOptions { full_handshakes, ..options(&["two"], &[]) };
+        let client = RustlsClient::with_roots(roots.clone(), options).unwrap();
+        let mut hellos = Vec::new();
+        for _ in 0..2 {
+            let mut hello = Vec::new();
+            client.start(1, "localhost", b"client params".to_vec()).unwrap().write(&mut hello);
+            hellos.push(hello.len());
+            // The server's tickets come at the end.
+            let (mut client, mut server) = ends(&client, &server, 1);
+            shake(&mut client, &mut server, 10_000).unwrap();
+        }
+        // A session to resume is a pre_shared_key extension more (RFC 8446 §4.2.11).
+        assert_eq!(hellos[0] == hellos[1], full_handshakes, "{hellos:?}");
+    }
+}
+
+#[test]
 fn junk_is_refused_with_an_alert() {
     let server = server_config(identity().0, &[b"two"]).unwrap();
     let mut session = server.start(1, Vec::new()).unwrap();
