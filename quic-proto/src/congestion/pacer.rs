@@ -27,6 +27,8 @@ pub struct Pacer {
     rate: u64,
     /// Bytes that may leave now; negative if more was sent than allowed.
     tokens: f64,
+    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
+    burst: u64,
     refilled: Option<Instant>,
 }
 
@@ -34,26 +36,25 @@ impl Pacer {
     /// A full bucket for datagrams of `mtu` bytes: the initial window may leave at once.
     pub fn new(mtu: u16) -> Self {
         let mtu = u64::from(mtu.max(1));
-        Self { mtu, rate: 1, tokens: (MIN_BURST * mtu) as f64, refilled: None }
+        Self { mtu, rate: 1, tokens: (MIN_BURST * mtu) as f64, burst: MIN_BURST * mtu, refilled: None }
     }
 
     /// Bytes that may be sent at `now`, when the path is used at `rate` bytes per second.
     pub fn budget(&mut self, now: Instant, rate: u64) -> u64 {
         self.refill(now);
-        self.rate = rate.max(1);
-        let burst = self.burst() as f64;
-        self.tokens = self.tokens.min(burst);
+        self.set_rate(rate.max(1));
+        self.tokens = self.tokens.min(self.burst as f64);
         self.tokens.max(0.0) as u64
     }
 
     /// Bytes were sent, paced or not.
     pub fn on_sent(&mut self, bytes: u64) {
-        self.tokens = (self.tokens - bytes as f64).max(-(self.burst() as f64));
+        self.tokens = (self.tokens - bytes as f64).max(-(self.burst as f64));
     }
 
     /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth if that is more; `now` if it is already.
     pub fn next_release(&self, now: Instant, wanted: u64) -> Instant {
-        let worth = bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst());
+        let worth = bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst);
         let missing = worth as f64 - self.tokens;
         if missing <= 0.0 {
             return now;
@@ -65,19 +66,25 @@ impl Pacer {
 
     /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
     pub fn burst(&self) -> u64 {
-        bytes_in(self.rate, BURST_TIME).clamp(MIN_BURST * self.mtu, MAX_BURST * self.mtu)
+        self.burst
+    }
+
+    fn set_rate(&mut self, rate: u64) {
+        self.rate = rate;
+        self.burst = bytes_in(rate, BURST_TIME).clamp(MIN_BURST * self.mtu, MAX_BURST * self.mtu);
     }
 
     /// The largest datagram of the path has this many bytes now.
     pub fn on_mtu(&mut self, mtu: u16) {
         self.mtu = u64::from(mtu.max(1));
+        self.set_rate(self.rate);
     }
 
     fn refill(&mut self, now: Instant) {
         let since = self.refilled.unwrap_or(now);
         if now > since {
             self.tokens += self.rate as f64 * (now - since).as_secs_f64();
-            self.tokens = self.tokens.min(self.burst() as f64);
+            self.tokens = self.tokens.min(self.burst as f64);
         }
         self.refilled = Some(now.max(since));
     }
