@@ -17,6 +17,7 @@ mod incoming;
 mod outcome;
 mod router;
 mod stateless;
+mod used_tokens;
 
 pub use demux::ConnectionHandle;
 pub use incoming::Incoming;
