@@ -56,7 +56,7 @@ const MODULES: Order = Order(&[
 const CRATES: &[&[&str]] = &[
     &["quic-proto", "quic-perf"],
     &["quic-sim", "quic-udp"],
-    &["quic-tokio"],
+    &["quic-mio", "quic-tokio"],
     &["quic-cli"],
     &["benches", "fuzz"],
 ];
