@@ -1,11 +1,12 @@
 //! The one enum over protocol families, and the one match on it.
 
-use crate::crypto::TlsSession;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
-use crate::ietf::{Ietf, Opened};
+use crate::event::HandshakeInfo;
+use crate::ietf::Ietf;
 use crate::invariants::Version;
 use crate::net::Ecn;
 use crate::time::Instant;
@@ -71,8 +72,16 @@ impl Family {
         each!(self, family => family.version())
     }
 
-    pub(super) fn session(&self) -> &dyn TlsSession {
-        each!(self, family => family.handshake().session())
+    pub(super) fn is_established(&self) -> bool {
+        each!(self, family => family.is_established())
+    }
+
+    pub(super) fn handshake_info(&self) -> Option<HandshakeInfo> {
+        each!(self, family => family.handshake_info())
+    }
+
+    pub(super) fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        each!(self, family => family.export_keying_material(out, label, context))
     }
 
     pub(super) fn take_received_token(&mut self) -> Option<Bytes> {

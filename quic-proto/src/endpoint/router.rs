@@ -13,12 +13,12 @@ use super::demux::{ConnectionHandle, Demux, Target};
 use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
 use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
 use super::stateless::{self, RateLimit};
+use super::used_tokens::UsedTokens;
 use crate::codec::Writer;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
-use crate::connection::{
-    ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind, ServerFirst,
-};
+use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
 use crate::crypto::token::{RetryToken, ValidToken};
+use crate::engine::start::ServerFirst;
 use crate::error::TransportErrorCode;
 use crate::id::Cid;
 use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};
@@ -58,6 +58,7 @@ pub struct Router {
     demux: Demux,
     pending: PendingTable,
     resets: RateLimit,
+    used_tokens: UsedTokens,
     stats: RouterStats,
 }
 
@@ -72,8 +73,8 @@ impl Router {
     ) -> Self {
         let demux = Demux::new(&mut *rng);
         let resets = RateLimit::new(config.resets_per_second);
-        let (pending, stats) = Default::default();
-        Self { config, server, rng, epoch, demux, pending, resets, stats }
+        let (pending, used_tokens, stats) = Default::default();
+        Self { config, server, rng, epoch, demux, pending, resets, used_tokens, stats }
     }
 
     /// Changes what is done with clients from now on; `None` accepts no more of them.
@@ -309,7 +310,7 @@ impl Router {
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }
@@ -444,7 +445,7 @@ impl Router {
 
     /// What the token in an Initial packet proves; an error code if the client must be told to start anew.
     fn check_token(
-        &self,
+        &mut self,
         now: Instant,
         server: &ServerConfig,
         path: FourTuple,
@@ -458,14 +459,16 @@ impl Router {
             Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
                 Ok(AddressProof::Retry { original_dcid, retry_scid })
             }
-            Ok(ValidToken::New { .. }) => Ok(AddressProof::EarlierConnection),
+            Ok(ValidToken::New { unique }) if self.used_tokens.insert(unique) => {
+                Ok(AddressProof::EarlierConnection)
+            }
             // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN
             // error".
             Ok(ValidToken::Retry { .. }) => Err(TransportErrorCode::INVALID_TOKEN),
             Err(invalid) if invalid.is_fatal() => Err(TransportErrorCode::INVALID_TOKEN),
             // RFC 9000 §8.1.3: "If the token is invalid, then the server SHOULD proceed as if the client did not have a validated
-            // address".
-            Err(_) => Ok(AddressProof::None),
+            // address". One that was used before is no better.
+            Ok(ValidToken::New { .. }) | Err(_) => Ok(AddressProof::None),
         }
     }
 

@@ -11,6 +11,7 @@
 //! Timers: all in one [`TimerTable`]; `Engine::rearm` sets the ones that follow from state, once a batch.
 
 pub mod budget;
+pub mod crypto_stream;
 pub mod intents;
 pub mod lifecycle;
 pub mod packet;

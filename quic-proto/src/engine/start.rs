@@ -33,6 +33,21 @@ pub struct EngineInit {
     pub max_udp_payload_size: u64,
 }
 
+/// The facts of the client's first packet.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerFirst {
+    /// Its destination: what Initial keys are made of.
+    pub dcid: Cid,
+    /// Its source: how the client is addressed.
+    pub scid: Cid,
+    /// The destination of the very first packet, before a Retry.
+    pub original_dcid: Cid,
+    /// The source of the Retry, if there was one; then it is `dcid`.
+    pub retry_scid: Option<Cid>,
+    /// Whether a token has validated the client's address.
+    pub validated: bool,
+}
+
 impl EngineInit {
     /// Makes the engine: we are known by `local`, the peer is addressed as `peer`.
     pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool) -> Engine {

@@ -10,7 +10,7 @@ use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
 use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
 use crate::engine::Engine;
-use crate::engine::start::EngineInit;
+use crate::engine::start::{EngineInit, ServerFirst};
 use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
@@ -24,21 +24,6 @@ pub(crate) struct ClientStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ClientConfig,
     pub(crate) server_name: &'a str,
-}
-
-/// The facts of the client's first packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerFirst {
-    /// Its destination: what Initial keys are made of.
-    pub(crate) dcid: Cid,
-    /// Its source: how the client is addressed.
-    pub(crate) scid: Cid,
-    /// The destination of the very first packet, before a Retry.
-    pub(crate) original_dcid: Cid,
-    /// The source of the Retry, if there was one; then it is `dcid`.
-    pub(crate) retry_scid: Option<Cid>,
-    /// Whether a token has validated the client's address.
-    pub(crate) validated: bool,
 }
 
 /// What starts a server.
@@ -179,7 +164,7 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
 fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
-    (config.address_tokens > 0).then(|| {
+    config.address_tokens.then(|| {
         config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
     })
 }
