@@ -49,11 +49,11 @@ pub(crate) fn rebuild(w: &mut Writer<'_>, frames: &[Frame<'_>], recorded: &[Valu
         match frame {
             Frame::Padding(len) => encode::padding(w, *len),
             Frame::RstStream { stream, final_offset, code } => {
-                encode::rst_stream(w, *stream, *final_offset, *code)
+                encode::rst_stream(w, *stream, *final_offset, *code);
             }
             Frame::ConnectionClose { code, reason } => encode::connection_close(w, *code, reason),
             Frame::GoAway { code, last_good_stream, reason } => {
-                encode::goaway(w, *code, *last_good_stream, reason)
+                encode::goaway(w, *code, *last_good_stream, reason);
             }
             Frame::WindowUpdate { stream, limit } => encode::window_update(w, *stream, *limit),
             Frame::Blocked { stream } => encode::blocked(w, *stream),
