@@ -6,4 +6,5 @@
 //!
 //! Byte orders: packet headers and frames are big-endian, handshake messages little-endian, and so is the packet number in a nonce.
 
+pub mod crypto;
 pub mod wire;
