@@ -86,7 +86,8 @@ impl Engine {
     pub(super) fn situation(&self) -> Situation {
         let path = self.paths.active();
         Situation {
-            handshake_confirmed: self.confirmed,
+            // What RFC 9002 §6.2.1 asks for, that the Data space waits for the handshake, is about spaces of their own for that.
+            handshake_confirmed: self.confirmed || self.single_space,
             has_handshake_keys: self.has_handshake_keys,
             peer_completed_address_validation: self.peer_validated_us,
             amplification_limited: path.amplification.budget() < u64::from(path.mtu.current()),

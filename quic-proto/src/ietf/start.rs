@@ -10,7 +10,7 @@ use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
 use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
 use crate::engine::Engine;
-use crate::engine::start::{EngineInit, ServerFirst};
+use crate::engine::start::{EngineInit, EngineRules, ServerFirst};
 use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
@@ -48,7 +48,7 @@ impl Ietf {
         let mut encoded = Vec::new();
         params.encode(&mut encoded, &mut *init.rng);
         let session = start.config.tls.start(start.version.0, start.server_name, encoded)?;
-        let engine = init.engine(Side::Client, local_scid, original_dcid, true);
+        let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
         let mut family = Self::new(
             spec,
             start.version,
@@ -82,7 +82,8 @@ impl Ietf {
         let tls: &dyn TlsServerConfig = &*start.config.tls;
         let session = tls.start(start.version.0, encoded)?;
         let new_token = address_token(&mut init, start.config);
-        let engine = init.engine(Side::Server, local_scid, first.scid, first.validated);
+        let engine =
+            init.engine(Side::Server, local_scid, first.scid, first.validated, &EngineRules::default());
         let mut family = Self::new(
             spec,
             start.version,
