@@ -25,6 +25,12 @@ impl Connection {
         if opened.authentic {
             self.on_path(now, path, len, opened.moves);
         }
+        if self.second_start.is_some() {
+            if opened.authentic {
+                self.second_start = None;
+            }
+            self.negotiate();
+        }
         self.settle_close();
         self.engine.rearm_later();
     }

@@ -244,6 +244,13 @@ impl Streams {
         self.table.get(slot).and_then(|stream| stream.send.as_ref()).is_none_or(SendHalf::is_end_sent)
     }
 
+    /// Takes over what the application waits for on a connection that this one takes the place of, before any stream was opened.
+    pub fn wait_as(&mut self, before: &Self) {
+        for (own, before) in self.own_opened.iter_mut().zip(&before.own_opened) {
+            own.waiting = before.waiting;
+        }
+    }
+
     /// Whether no stream that was finished still lacks an acknowledgement.
     pub fn all_sent_acked(&self) -> bool {
         self.finishing == 0
