@@ -74,9 +74,8 @@ impl ClientConfig {
     /// If there is no version, one that is not supported (those of RFCs without TLS too), or the transport configuration is out of range.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.transport.validate()?;
-        let known = |version| {
-            (self.tls.is_some() && spec(version).is_some()) || self.family_of(version).is_some()
-        };
+        let known =
+            |version| (self.tls.is_some() && spec(version).is_some()) || self.family_of(version).is_some();
         check_versions(&self.versions, known)?;
         Ok(self)
     }

@@ -26,13 +26,17 @@ impl SecondStart {
 impl Connection {
     /// If the connection has just ended because the server does not know its version, and both know another one, it starts again.
     pub(super) fn negotiate(&mut self) {
-        let Some(ConnectionError::VersionMismatch { offered }) = self.engine.lifecycle.reason() else { return };
-        let Some(SecondStart { mut init, config, server_name }) = self.second_start.take().map(|start| *start)
+        let Some(ConnectionError::VersionMismatch { offered }) = self.engine.lifecycle.reason() else {
+            return;
+        };
+        let Some(SecondStart { mut init, config, server_name }) =
+            self.second_start.take().map(|start| *start)
         else {
             return;
         };
         // RFC 9000 §6.2 leaves the choice to the client: its own preference decides.
-        let Some(version) = config.versions.iter().copied().find(|version| offered.contains(&version.0)) else {
+        let Some(version) = config.versions.iter().copied().find(|version| offered.contains(&version.0))
+        else {
             return;
         };
         let negotiated = Negotiated { first: init.version, offered: offered.clone() };

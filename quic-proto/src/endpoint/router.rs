@@ -12,17 +12,16 @@
 use super::demux::{ConnectionHandle, Demux, Target};
 use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
 use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
-use super::stateless::{self, RateLimit};
+use super::stateless::RateLimit;
 use crate::codec::Writer;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
-use crate::crypto::token::{RetryToken, ValidToken};
+use crate::crypto::token::RetryToken;
 use crate::engine::start::ServerFirst;
 use crate::error::TransportErrorCode;
 use crate::id::Cid;
-use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};
 use crate::ietf::wire::retry;
-use crate::invariants::{Peeked, Version, VersionSpec, peek, spec};
+use crate::invariants::{Peeked, Version, peek, spec};
 use crate::net::{Datagram, FourTuple, Transmit};
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
@@ -114,8 +113,8 @@ impl Router {
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
         // Made now, as a connection does not know how to make one.
-        let again = (config.versions.len() > 1)
-            .then(|| self.init(now, to, version, Arc::clone(&config.transport)));
+        let again =
+            (config.versions.len() > 1).then(|| self.init(now, to, version, Arc::clone(&config.transport)));
         let connection = Connection::client(init, again, config, server_name).and_then(|connection| {
             let routed = !connection.is_routed_by_address() || self.demux.set_tuple(handle, to);
             if routed { Ok(connection) } else { Err(ConnectError::TooManyConnections) }
@@ -253,7 +252,11 @@ impl Router {
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
-                    tracing::warn!(?handle, ?tuple, "another connection has these addresses: packets go there");
+                    tracing::warn!(
+                        ?handle,
+                        ?tuple,
+                        "another connection has these addresses: packets go there"
+                    );
                 }
             }
             EndpointEventKind::AddResetToken { remote, token } => {
@@ -314,9 +317,9 @@ impl Router {
         }
         match peeked {
             // RFC 9000 §17.3.1: without the fixed bit it is none of ours, and what we gave to others knows no resets.
-            Ok(Peeked::Short { .. }) | Err(_) if payload.first().is_some_and(|first| first & 0xc0 == 0) => self
-                .greet_old(now, datagram, out)
-                .unwrap_or(Routed::Dropped(DropReason::UnknownConnection)),
+            Ok(Peeked::Short { .. }) | Err(_) if payload.first().is_some_and(|first| first & 0xc0 == 0) => {
+                self.greet_old(now, datagram, out).unwrap_or(Routed::Dropped(DropReason::UnknownConnection))
+            }
             Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
             Ok(Peeked::Long { version, dcid, scid, .. }) => {
                 self.greet(now, datagram, Version(version), (dcid, scid), out)

@@ -47,6 +47,8 @@ pub struct PeerTiming {
     pub max_ack_delay: Duration,
     /// The idle timeout that both sides agreed on; `None` is no timeout.
     pub idle_timeout: Option<Duration>,
+    /// Keep-alives that are to be sent at all come at least this often; `None` leaves it to the settings.
+    pub keep_alive: Option<Duration>,
 }
 
 /// The engine; see the module's documentation.
@@ -143,7 +145,7 @@ impl Engine {
         let idle_timeout = Some(parts.config.handshake_timeout);
         let mut engine = Self {
             side: parts.side,
-            timing: PeerTiming { max_ack_delay: Duration::from_millis(25), idle_timeout },
+            timing: PeerTiming { max_ack_delay: Duration::from_millis(25), idle_timeout, keep_alive: None },
             config: parts.config,
             streams: parts.streams,
             recovery: parts.recovery,

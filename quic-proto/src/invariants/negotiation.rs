@@ -115,8 +115,10 @@ mod tests {
     fn the_packed_shape() {
         let mut out = [0; 64];
         let cid = [0xad, 7, 0x56, 0xfd, 0xf8, 0x9c, 0x0d, 8];
-        let len = encode_packed_version_negotiation(&mut out, 0xde, &cid, &[0x1a8a_4a0a, 0x5130_3434]).unwrap();
-        let expected = [&[0xde, 0, 0, 0, 0, 0x55], &cid[..], &cid, &[0x1a, 0x8a, 0x4a, 0x0a], b"Q044"].concat();
+        let len =
+            encode_packed_version_negotiation(&mut out, 0xde, &cid, &[0x1a8a_4a0a, 0x5130_3434]).unwrap();
+        let expected =
+            [&[0xde, 0, 0, 0, 0, 0x55], &cid[..], &cid, &[0x1a, 0x8a, 0x4a, 0x0a], b"Q044"].concat();
         assert_eq!(out[..len], expected);
         assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[], &[1]), None);
         assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[0; 19], &[1]), None);

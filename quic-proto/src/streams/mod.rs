@@ -69,8 +69,9 @@ pub struct StreamsConfig {
 /// In what a protocol's streams may differ from RFC 9000, which is the default.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct StreamRules {
-    /// Stream limits count what is open at once: they rise by themselves with each stream that is over, and no frame tells of them.
-    pub concurrent_limits: bool,
+    /// Stream limits count what is open at once: they rise by themselves with each stream that is over, and no frame tells of them. The
+    /// value is how many streams of one side there can be in all.
+    pub concurrent_limits: Option<u64>,
     /// How many bidirectional streams beyond the limit the peer may have open before that is a violation.
     pub tolerance: u64,
     /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known.
@@ -194,7 +195,7 @@ impl Streams {
         if own.credit.available() == 0 {
             own.waiting = true;
             // RFC 9000 §4.6: "An endpoint that is unable to open a new stream due to the peer's limits SHOULD send a STREAMS_BLOCKED frame".
-            if !self.config.rules.concurrent_limits && own.credit.report_blocked() {
+            if self.config.rules.concurrent_limits.is_none() && own.credit.report_blocked() {
                 self.wants |= intents::STREAMS_BLOCKED << dir as u8;
             }
             return None;
@@ -238,10 +239,10 @@ impl Streams {
         self.table.get(slot)?.send.as_ref()?.end()
     }
 
-    /// Whether the peer was told of the end of our data on a stream, or the stream is over.
-    pub fn is_end_sent(&mut self, id: StreamId) -> bool {
-        let Some(slot) = self.table.find(id) else { return true };
-        self.table.get(slot).and_then(|stream| stream.send.as_ref()).is_none_or(SendHalf::is_end_sent)
+    /// Whether the peer was told of the end of our data on a stream; `None` if there is no such stream, or not any more.
+    pub fn is_end_sent(&mut self, id: StreamId) -> Option<bool> {
+        let slot = self.table.find(id)?;
+        self.table.get(slot)?.send.as_ref().map(SendHalf::is_end_sent)
     }
 
     /// Takes over what the application waits for on a connection that this one takes the place of, before any stream was opened.
@@ -343,14 +344,14 @@ impl Streams {
         if id.initiator() != self.config.side {
             let opened = &mut self.peer_opened[dir as usize];
             opened.on_closed();
-            if concurrent {
+            if concurrent.is_some() {
                 opened.advertise(opened.target());
             } else if opened.update_wanted() {
                 self.wants |= intents::MAX_STREAMS << dir as u8;
             }
-        } else if concurrent {
+        } else if let Some(total) = concurrent {
             let limit = self.own_opened[dir as usize].credit.limit();
-            self.raise_streams(dir, limit.saturating_add(1));
+            self.raise_streams(dir, limit.saturating_add(1).min(total));
         }
     }
 

@@ -356,7 +356,7 @@ fn streams_that_are_not_metered_ignore_the_connections_limit() {
 
 #[test]
 fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
-    let rules = StreamRules { concurrent_limits: true, tolerance: 2, ..StreamRules::default() };
+    let rules = StreamRules { concurrent_limits: Some(1000), tolerance: 2, ..StreamRules::default() };
     let mut ends = pair_with(rules);
     let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi)).collect();
     assert_eq!(ids.len(), 4);
