@@ -14,7 +14,7 @@ pub struct OfferedVersions<'a>(&'a [[u8; 4]]);
 
 impl<'a> OfferedVersions<'a> {
     /// The versions in the rest of a packet; `None` if there is none, or only a part of one.
-    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (versions, rest) = bytes.as_chunks();
         (rest.is_empty() && !versions.is_empty()).then_some(Self(versions))
     }

@@ -114,7 +114,7 @@ impl AckTracker {
     }
 
     /// The ranges to acknowledge, the highest first; the first one ends with the largest number.
-    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<PacketNumber>> + '_ {
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<PacketNumber>> + Clone + '_ {
         self.ranges.iter().rev().map(|range| range.start..=range.end - 1)
     }
 
