@@ -6,7 +6,7 @@
 //! Invariants: a level that was seen from the peer shuts those below it that the specification says (3.5); keys are replaced, never
 //! brought back. No timers.
 
-use super::crypto::null_aead::NullKey;
+use super::crypto::null_aead::NullAead;
 use crate::crypto::PacketKey;
 use crate::id::{PacketNumber, Side};
 use std::fmt;
@@ -47,7 +47,7 @@ pub(super) struct Keys {
 impl Keys {
     /// The null level only.
     pub(super) fn new(side: Side) -> Self {
-        let null = |sender| -> Option<Box<dyn PacketKey>> { Some(Box::new(NullKey::new(sender))) };
+        let null = |sender| -> Option<Box<dyn PacketKey>> { Some(Box::new(NullAead::new(sender))) };
         Self { side, seal: [null(side), None, None], open: [null(!side), None, None], seen: None }
     }
 
@@ -77,11 +77,6 @@ impl Keys {
         [Level::ForwardSecure, Level::Initial].into_iter().find(has).unwrap_or(Level::Null)
     }
 
-    /// Whether packets of `level` can be opened.
-    pub(super) fn can_open(&self, level: Level) -> bool {
-        self.open[level as usize].is_some()
-    }
-
     /// The highest level of an authentic packet so far.
     pub(super) fn seen(&self) -> Option<Level> {
         self.seen
@@ -104,14 +99,19 @@ impl Keys {
         for level in [Level::ForwardSecure, Level::Initial, Level::Null] {
             let Some(key) = &self.open[level as usize] else { continue };
             if let Ok(len) = key.open(number, header, payload) {
-                if self.seen < Some(level) {
-                    self.seen = Some(level);
-                    self.shut_below(level);
-                }
+                self.on_opened(level);
                 return Some((level, len));
             }
         }
         None
+    }
+
+    /// A packet of `level` was authentic.
+    pub(super) fn on_opened(&mut self, level: Level) {
+        if self.seen < Some(level) {
+            self.seen = Some(level);
+            self.shut_below(level);
+        }
     }
 
     /// After a packet of `level` there are none below it.

@@ -17,15 +17,21 @@
 //!
 //! # To speak it
 //!
-//! ```no_run
-//! # use quic_proto::config; use quic_proto::gquic; use std::sync::Arc;
-//! # fn example(verifier: Arc<gquic::Verifier>, identity: gquic::Identity) -> Result<(), Box<dyn std::error::Error>> {
-//! let client = config::ClientConfig::of(Arc::new(gquic::ClientConfig::new(verifier))).build()?;
-//! let server = gquic::ServerConfig::new(identity, &[7; 32]);
-//! let server = config::ServerConfig::of(Arc::new(server), &[7; 32]).build()?;
+//! [`ClientConfig`] and [`ServerConfig`] here go into those of everybody: alone by [`of`](crate::config::ClientConfig::of), beside versions
+//! with TLS by [`family`](crate::config::ClientConfig::family). All else is the same: endpoints, connections, streams, events. There are
+//! no unidirectional streams: to open one is in vain.
+//!
+//! ```
+//! use quic_proto::crypto::rustls::Identity;
+//! use quic_proto::{config, gquic};
+//! use std::sync::Arc;
+//! # fn example(identity: Identity, roots: rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = gquic::ServerConfig::new(gquic::ProofSource::from_identity(identity)?, &[1; 32]);
+//! let server = config::ServerConfig::of(Arc::new(server), &[2; 32]).build()?;
+//! let client = gquic::ClientConfig::new(gquic::ServerTrust::with_roots(roots)?);
+//! let client = config::ClientConfig::of(Arc::new(client)).build()?;
 //! # Ok(()) }
 //! ```
-//! Beside versions with TLS it is added by [`family`](crate::config::ClientConfig::family).
 
 mod assemble;
 mod close;
@@ -47,6 +53,7 @@ mod stream_id;
 pub mod wire;
 
 pub use config::{ClientConfig, ServerConfig};
+pub use crypto::proof::{ProofSource, ProofSourceError, ServerTrust};
 
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
@@ -60,7 +67,7 @@ use crate::id::{Cid, SpaceId};
 use crate::invariants::Version;
 use crate::net::Ecn;
 use crate::recovery::token::Token;
-use crate::time::Instant;
+use crate::time::{Instant, UnixTime};
 use crate::timer::Timer;
 use bytes::Bytes;
 use handshake::Handshake;
@@ -79,6 +86,8 @@ pub(crate) struct Gquic {
     keys_changed: bool,
     stash: Stash,
     handshake: Handshake,
+    /// The wall clock at the epoch of all times.
+    epoch: UnixTime,
     sent_levels: SentLevels,
     /// What diversifies the server's initial keys, in the header of all its packets of that level.
     nonce: Option<[u8; NONCE_LEN]>,

@@ -3,10 +3,11 @@
 //! What cannot be used is dropped; what may be opened later waits in the stash.
 
 use super::keys::Level;
-use super::wire::header::{self, LongHeader, TruncatedNumber};
+use super::wire::header::{self, LongHeader, NONCE_LEN, TruncatedNumber};
 use super::wire::negotiation;
 use super::wire::reset::PublicReset;
 use super::{Gquic, close, log};
+use crate::crypto::PacketKey;
 use crate::engine::Engine;
 use crate::engine::packet::Opened;
 use crate::error::ConnectionError;
@@ -26,6 +27,8 @@ struct Place {
     number: TruncatedNumber,
     header_len: usize,
     short: bool,
+    /// What the server's initial keys are diversified with, as the header says.
+    nonce: Option<[u8; NONCE_LEN]>,
 }
 
 impl Gquic {
@@ -55,14 +58,12 @@ impl Gquic {
         }
         if first & 0x80 != 0 {
             let long = header::parse_long(packet, !engine.side).ok().filter(|long| self.is_named(engine, long))?;
-            if let Some(nonce) = long.nonce {
-                self.on_nonce(nonce);
-            }
-            return Some(Place { number: long.number, header_len: long.len, short: false });
+            let nonce = long.nonce.copied();
+            return Some(Place { number: long.number, header_len: long.len, short: false, nonce });
         }
         let short = header::parse_short(packet, !engine.side).ok()?;
         let named = engine.side.is_client() || short.dcid == self.cid;
-        named.then_some(Place { number: short.number, header_len: short.len, short: true })
+        named.then_some(Place { number: short.number, header_len: short.len, short: true, nonce: None })
     }
 
     /// Chapter 2.6: "A long header from the server whose source ID is not the client's ID must be dropped."
@@ -108,7 +109,8 @@ impl Gquic {
         let number = place.number.expand(largest.unwrap_or(0));
         let size = packet.len();
         let (head, body) = packet.split_at_mut(place.header_len);
-        let Some((level, len)) = self.keys.open(number, head, body) else {
+        let found = self.keys.open(number, head, body).or_else(|| self.open_diversified(number, head, body, place));
+        let Some((level, len)) = found else {
             self.on_unopened(engine, packet, place);
             return;
         };
@@ -132,6 +134,26 @@ impl Gquic {
             }
             Err(error) => Self::fail(engine, &error),
         }
+    }
+
+    /// The first packet of the initial level brings what the server's keys are diversified with. Anybody could have written that, so that
+    /// it counts only if the packet is authentic with it.
+    fn open_diversified(
+        &mut self,
+        number: PacketNumber,
+        header: &[u8],
+        payload: &mut [u8],
+        place: &Place,
+    ) -> Option<(Level, usize)> {
+        let keys = self.handshake.diversified(place.nonce.as_ref()?)?;
+        keys.server_key().open(number, header, payload).ok().map(|len| {
+            self.handshake.on_diversified();
+            self.keys.set_seal(Level::Initial, Box::new(keys.client_key()));
+            self.keys.set_open(Level::Initial, Box::new(keys.server_key()));
+            self.keys.on_opened(Level::Initial);
+            self.keys_changed = true;
+            (Level::Initial, len)
+        })
     }
 
     /// A packet that no key opens now: it is a reset, or may be opened later, or is dropped.
