@@ -53,8 +53,13 @@ const MODULES: Order = Order(&[
 ]);
 
 /// The crates of the workspace in tiers: each may depend on those of the tiers before its own. Dev-dependencies are free.
-const CRATES: &[&[&str]] =
-    &[&["quic-proto"], &["quic-sim", "quic-tokio"], &["quic-cli"], &["benches", "fuzz"]];
+const CRATES: &[&[&str]] = &[
+    &["quic-proto", "quic-perf"],
+    &["quic-sim", "quic-udp"],
+    &["quic-tokio"],
+    &["quic-cli"],
+    &["benches", "fuzz"],
+];
 
 /// Crates that measure and test, and ship to nobody: a panic is how they report.
 const PANIC_FREELY: &[&str] = &["benches", "fuzz"];

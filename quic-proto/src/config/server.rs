@@ -21,7 +21,7 @@ pub struct ServerConfig {
     pub(crate) token_key: TokenKey,
     pub(crate) retry_token_lifetime: Duration,
     pub(crate) address_token_lifetime: Duration,
-    pub(crate) address_tokens: u32,
+    pub(crate) address_tokens: bool,
     pub(crate) max_incoming: usize,
     pub(crate) max_incoming_bytes: usize,
     pub(crate) max_connections: usize,
@@ -59,7 +59,7 @@ impl ServerConfig {
             token_key: TokenKey::new(token_secret),
             retry_token_lifetime: Duration::from_secs(15),
             address_token_lifetime: Duration::from_secs(14 * 24 * 3600),
-            address_tokens: 2,
+            address_tokens: true,
             max_incoming: 1 << 14,
             max_incoming_bytes: 32 << 20,
             max_connections: 1 << 20,
@@ -93,10 +93,10 @@ impl ServerConfig {
         self
     }
 
-    /// How many tokens for later connections each client is given (RFC 9000 §8.1.3), 0 to 16. Default: 2.
+    /// Whether each client is given a token for its next connection (RFC 9000 §8.1.3), which works once. Default: yes.
     #[must_use]
-    pub fn address_tokens(mut self, count: u32) -> Self {
-        self.address_tokens = count;
+    pub fn address_tokens(mut self, give: bool) -> Self {
+        self.address_tokens = give;
         self
     }
 
@@ -125,7 +125,6 @@ impl ServerConfig {
         in_range("retry_token_lifetime in seconds", self.retry_token_lifetime.as_secs(), 1, 3600)?;
         let year = 365 * 24 * 3600;
         in_range("address_token_lifetime in seconds", self.address_token_lifetime.as_secs(), 1, year)?;
-        in_range("address_tokens", self.address_tokens.into(), 0, 16)?;
         in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
         in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
         in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;

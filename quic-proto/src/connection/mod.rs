@@ -73,7 +73,7 @@ impl Connection {
 
     /// Runs what is due at `now`. Early and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _entered = self.span.clone().entered();
+        let _entered = self.enter();
         let now = self.engine.advance(now);
         self.engine.rearm_stale(now);
         self.family.handle_timeout(&mut self.engine, now);
@@ -246,6 +246,11 @@ impl Connection {
     /// The id under which packets reach this connection from the start.
     pub(crate) fn local_cid(&self) -> Cid {
         self.local_cid
+    }
+
+    /// Enters the span, if anything listens: otherwise even the clone of an empty one would show.
+    fn enter(&self) -> Option<tracing::span::EnteredSpan> {
+        if self.span.is_none() { None } else { Some(self.span.clone().entered()) }
     }
 
     /// Carries out a close that waited, once everything finished is delivered.

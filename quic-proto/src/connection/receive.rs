@@ -8,7 +8,7 @@ impl Connection {
     /// Takes a datagram that belongs to this connection; its payload is decrypted in place. Whatever it holds, this never fails: what cannot
     /// be used is counted and dropped, and a violation of the protocol closes the connection.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
-        let _entered = self.span.clone().entered();
+        let _entered = self.enter();
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return;

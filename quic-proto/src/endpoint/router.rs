@@ -13,6 +13,7 @@ use super::demux::{ConnectionHandle, Demux, Target};
 use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
 use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
 use super::stateless::RateLimit;
+use super::used_tokens::UsedTokens;
 use crate::codec::Writer;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
@@ -49,6 +50,7 @@ pub struct Router {
     demux: Demux,
     pending: PendingTable,
     resets: RateLimit,
+    used_tokens: UsedTokens,
     stats: RouterStats,
 }
 
@@ -63,8 +65,8 @@ impl Router {
     ) -> Self {
         let demux = Demux::new(&mut *rng);
         let resets = RateLimit::new(config.resets_per_second);
-        let (pending, stats) = Default::default();
-        Self { config, server, rng, epoch, demux, pending, resets, stats }
+        let (pending, used_tokens, stats) = Default::default();
+        Self { config, server, rng, epoch, demux, pending, resets, used_tokens, stats }
     }
 
     /// Changes what is done with clients from now on; `None` accepts no more of them.
@@ -330,7 +332,7 @@ impl Router {
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }
@@ -342,7 +344,7 @@ impl Router {
 
     /// Packets that differ from RFC 8999: short headers without the fixed bit name the connection by the 8 bytes that the client chose, or,
     /// from a server, not at all; and a server's Version Negotiation packet may have other ids than ours.
-    fn lookup_old(&self, path: FourTuple, payload: &[u8]) -> Option<Target> {
+    fn lookup_old(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
         let first = *payload.first()?;
         let negotiation = first & 0x80 != 0 && payload.get(1..5) == Some(&[0; 4]);
         if first & 0xc0 != 0 && !negotiation {

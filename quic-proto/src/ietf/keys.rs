@@ -211,7 +211,7 @@ impl Ladder {
     }
 
     /// Opens `payload` in place, of a packet whose header protection was taken off. `key_phase` only counts in 1-RTT packets.
-    /// `discard_at` is three times the probe timeout from now: when to discard old keys if this packet brings new ones.
+    /// `discard_at` gives three times the probe timeout from now: when to discard old keys if this packet brings new ones.
     ///
     /// # Errors
     /// [`OpenError`] says what to do.
@@ -222,7 +222,7 @@ impl Ladder {
         number: u64,
         header: &[u8],
         payload: &mut [u8],
-        discard_at: Instant,
+        discard_at: impl FnOnce() -> Instant,
     ) -> Result<Opened, OpenError> {
         let Some(remote) = &self.rungs[level as usize].remote else { return Err(OpenError::NoKeys) };
         let phase =
@@ -261,7 +261,12 @@ impl Ladder {
     }
 
     /// Keeps the books on an authentic 1-RTT packet, and follows the peer if it updated its keys.
-    fn on_opened(&mut self, phase: Phase, number: u64, discard_at: Instant) -> Result<(), TransportError> {
+    fn on_opened(
+        &mut self,
+        phase: Phase,
+        number: u64,
+        discard_at: impl FnOnce() -> Instant,
+    ) -> Result<(), TransportError> {
         let update = &mut self.update;
         if phase == Phase::Previous {
             update.highest_old = update.highest_old.max(Some(number));
@@ -291,7 +296,7 @@ impl Ladder {
         if let Some(previous) = &mut update.previous {
             // RFC 9001 §6.5: "An endpoint SHOULD retain old read keys for no more than three times the PTO after having received a
             // packet protected using the new keys."
-            previous.discard_at.get_or_insert(discard_at);
+            previous.discard_at.get_or_insert_with(discard_at);
         }
         Ok(())
     }

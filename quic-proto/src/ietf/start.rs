@@ -169,7 +169,7 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
 fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
-    (config.address_tokens > 0).then(|| {
+    config.address_tokens.then(|| {
         config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
     })
 }

@@ -169,6 +169,11 @@ impl Ietf {
         if let Some(token) = params.stateless_reset_token {
             engine.peer_cids.set_initial_token(token);
         }
+        // RFC 9000 §5.1.1: "If the preferred_address transport parameter is sent, the sequence number of the supplied connection ID is 1."
+        // We stay with the address that we have; the id is as good as any other.
+        if let Some(preferred) = &params.preferred_address {
+            engine.on_new_connection_id(1, 0, preferred.cid, preferred.reset_token)?;
+        }
         self.peer_params = Some(params);
         Ok(())
     }

@@ -212,7 +212,7 @@ impl Router {
 
     /// What the token in an Initial packet proves; an error code if the client must be told to start anew.
     fn check_token(
-        &self,
+        &mut self,
         now: Instant,
         server: &ServerConfig,
         path: FourTuple,
@@ -226,14 +226,16 @@ impl Router {
             Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
                 Ok(AddressProof::Retry { original_dcid, retry_scid })
             }
-            Ok(ValidToken::New { .. }) => Ok(AddressProof::EarlierConnection),
+            Ok(ValidToken::New { unique }) if self.used_tokens.insert(unique) => {
+                Ok(AddressProof::EarlierConnection)
+            }
             // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN
             // error".
             Ok(ValidToken::Retry { .. }) => Err(TransportErrorCode::INVALID_TOKEN),
             Err(invalid) if invalid.is_fatal() => Err(TransportErrorCode::INVALID_TOKEN),
             // RFC 9000 §8.1.3: "If the token is invalid, then the server SHOULD proceed as if the client did not have a validated
-            // address".
-            Err(_) => Ok(AddressProof::None),
+            // address". One that was used before is no better.
+            Ok(ValidToken::New { .. }) | Err(_) => Ok(AddressProof::None),
         }
     }
 
