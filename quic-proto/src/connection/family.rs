@@ -39,7 +39,10 @@ macro_rules! each {
 }
 
 impl Family {
-    #[cfg_attr(not(feature = "gquic"), expect(unused_variables, reason = "only that family looks at all of them"))]
+    #[cfg_attr(
+        not(feature = "gquic"),
+        expect(unused_variables, reason = "only that family looks at all of them")
+    )]
     /// A client's family and engine, for the version in `init`; with how it came to that one, if not at once.
     pub(super) fn client(
         init: ConnectionInit,
@@ -59,7 +62,10 @@ impl Family {
         Ok((Self::Ietf(Box::new(family)), engine))
     }
 
-    #[cfg_attr(not(feature = "gquic"), expect(unused_variables, reason = "only that family looks at all of them"))]
+    #[cfg_attr(
+        not(feature = "gquic"),
+        expect(unused_variables, reason = "only that family looks at all of them")
+    )]
     /// A server's family and engine, for the version in `init`. `versions` are all that the endpoint accepts.
     pub(super) fn server(
         init: ConnectionInit,

@@ -137,7 +137,11 @@ fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Wish {
         streams::Intent::DataBlocked(_) => Wish::Blocked { stream: stream_id::CONNECTION },
         streams::Intent::StreamDataBlocked(id, _) => Wish::Blocked { stream: wire(id) },
         streams::Intent::ResetStream { id, code, final_size } => {
-            let code = if was_stopped(engine, id) { ResetCode::RST_ACKNOWLEDGEMENT } else { close::reset_code(code) };
+            let code = if was_stopped(engine, id) {
+                ResetCode::RST_ACKNOWLEDGEMENT
+            } else {
+                close::reset_code(code)
+            };
             Wish::RstStream { stream: wire(id), final_offset: final_size, code, stops: false }
         }
         // Chapter 9: "Error 0 has its own meaning: "I do not need your data, but what I sent is complete" … The final offset in it is where

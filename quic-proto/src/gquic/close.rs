@@ -47,7 +47,9 @@ pub(super) fn frame(frame: &CloseFrame) -> (ErrorCode, &[u8]) {
             let code = translate(error).code.as_google().map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
             (code, error.reason.as_bytes())
         }
-        CloseFrame::Application { code, reason } if code.as_u64() == 0 => (ErrorCode::PEER_GOING_AWAY, reason),
+        CloseFrame::Application { code, reason } if code.as_u64() == 0 => {
+            (ErrorCode::PEER_GOING_AWAY, reason)
+        }
         CloseFrame::Application { code, reason } => (ErrorCode(number(*code)), reason),
     }
 }

@@ -201,7 +201,13 @@ impl ServerConfig {
 
     /// What a token in a hello of the connection `cid` proves: where our stream goes on, which is its start for a token of an earlier
     /// connection. `None` if it proves nothing.
-    pub(super) fn check_token(&self, token: &[u8], remote: SocketAddr, now: UnixTime, cid: Cid) -> Option<u64> {
+    pub(super) fn check_token(
+        &self,
+        token: &[u8],
+        remote: SocketAddr,
+        now: UnixTime,
+        cid: Cid,
+    ) -> Option<u64> {
         let lifetimes = TokenLifetimes { retry: ANSWER_LIFETIME, address: source_token::LIFETIME };
         match self.tokens.open(token, remote, now, &lifetimes).ok()? {
             ValidToken::New { .. } => Some(0),

@@ -40,9 +40,8 @@ impl Gquic {
         for frame in Frames::new(payload) {
             let frame = frame.map_err(|violation| close::error(&violation))?;
             result.ack_eliciting |= frame.is_ack_eliciting();
-            result.refused |= self
-                .frame(engine, now, level, &frame)
-                .map_err(|error| close::translate(&error))?;
+            result.refused |=
+                self.frame(engine, now, level, &frame).map_err(|error| close::translate(&error))?;
         }
         Ok(result)
     }

@@ -117,7 +117,8 @@ struct Hello<'a> {
 impl<'a> Hello<'a> {
     /// Opens a packet of the null level that holds a whole message of stream 1.
     fn open(packet: &'a mut [u8]) -> Option<Self> {
-        let LongHeader { kind, dcid: cid, scid, number, len, .. } = header::parse_long(packet, Side::Client).ok()?;
+        let LongHeader { kind, dcid: cid, scid, number, len, .. } =
+            header::parse_long(packet, Side::Client).ok()?;
         let named = cid.len() == header::CID_LEN && scid.is_empty();
         // The type that clients use for early data is never that of a hello.
         if !named || kind == LongType::ZeroRtt || packet.len() < len + MIN_BODY {

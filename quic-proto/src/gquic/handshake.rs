@@ -43,7 +43,9 @@ enum Role {
     Client(Box<ClientHello>),
     Server(Box<ServerHello>),
     /// All was said.
-    Over { client: bool },
+    Over {
+        client: bool,
+    },
 }
 
 impl Handshake {
@@ -110,7 +112,9 @@ impl Handshake {
             self.partial.extend_from_slice(&bytes);
         }
         let mut whole = 0;
-        while let Some(message) = Message::parse(&self.partial[whole..]).map_err(|error| close::error(&error))? {
+        while let Some(message) =
+            Message::parse(&self.partial[whole..]).map_err(|error| close::error(&error))?
+        {
             whole += message.len();
         }
         let rest = self.partial.split_off(whole);
@@ -178,7 +182,8 @@ impl Gquic {
             (tags::SHLO, Role::Client(hello)) => {
                 let (now, cid) = (self.epoch.at(engine.now()), self.cid);
                 let scene = Scene { now, cid, rng: &mut *engine.rng };
-                let agreement = hello.on_shlo(&scene, level, message).map_err(|error| close::error(&error))?;
+                let agreement =
+                    hello.on_shlo(&scene, level, message).map_err(|error| close::error(&error))?;
                 self.handshake.info.peer_certificates = hello.chain();
                 self.on_client_agreement(engine, &agreement);
                 Ok(())

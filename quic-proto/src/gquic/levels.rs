@@ -71,7 +71,9 @@ mod tests {
     #[test]
     fn acknowledgements_stay_at_their_level() {
         let mut levels = SentLevels::default();
-        for (number, level) in [(1, Level::Null), (2, Level::Initial), (3, Level::ForwardSecure), (4, Level::Initial)] {
+        for (number, level) in
+            [(1, Level::Null), (2, Level::Initial), (3, Level::ForwardSecure), (4, Level::Initial)]
+        {
             levels.on_sent(level, number);
         }
         assert!(allowed(&levels, Level::Null, 1, 1));

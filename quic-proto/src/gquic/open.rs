@@ -6,7 +6,7 @@ use super::keys::Level;
 use super::wire::header::{self, LongHeader, NONCE_LEN, TruncatedNumber};
 use super::wire::negotiation;
 use super::wire::reset::PublicReset;
-use super::{Gquic, close, log};
+use super::{Gquic, log};
 use crate::crypto::PacketKey;
 use crate::engine::Engine;
 use crate::engine::packet::Opened;
@@ -57,7 +57,8 @@ impl Gquic {
             return None;
         }
         if first & 0x80 != 0 {
-            let long = header::parse_long(packet, !engine.side).ok().filter(|long| self.is_named(engine, long))?;
+            let long =
+                header::parse_long(packet, !engine.side).ok().filter(|long| self.is_named(engine, long))?;
             let nonce = long.nonce.copied();
             return Some(Place { number: long.number, header_len: long.len, short: false, nonce });
         }
@@ -75,7 +76,8 @@ impl Gquic {
     /// Chapter 2.4, the client's part.
     fn on_version_negotiation(&mut self, engine: &mut Engine, packet: &[u8]) {
         let Some(negotiation) = negotiation::parse(packet) else { return };
-        let ours = negotiation.scid == self.cid && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid);
+        let ours =
+            negotiation.scid == self.cid && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid);
         // "Client: ignore the packet if any other packet of the server was accepted before … or if it lists the version just offered."
         if engine.side.is_server() || self.keys.seen().is_some() || !ours {
             return;
@@ -109,7 +111,8 @@ impl Gquic {
         let number = place.number.expand(largest.unwrap_or(0));
         let size = packet.len();
         let (head, body) = packet.split_at_mut(place.header_len);
-        let found = self.keys.open(number, head, body).or_else(|| self.open_diversified(number, head, body, place));
+        let found =
+            self.keys.open(number, head, body).or_else(|| self.open_diversified(number, head, body, place));
         let Some((level, len)) = found else {
             self.on_unopened(engine, packet, place);
             return;
@@ -190,7 +193,11 @@ impl Gquic {
             acks.set_threshold(2);
         } else {
             acks.set_threshold(SPARSE_THRESHOLD);
-            acks.set_max_delay(if min_rtt.is_zero() { MAX_ACK_DELAY } else { MAX_ACK_DELAY.min(min_rtt / 4) });
+            acks.set_max_delay(if min_rtt.is_zero() {
+                MAX_ACK_DELAY
+            } else {
+                MAX_ACK_DELAY.min(min_rtt / 4)
+            });
         }
     }
 

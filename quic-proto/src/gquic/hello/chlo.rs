@@ -25,7 +25,8 @@ impl<'a> Chlo<'a> {
             let reason = format!("{} in place of a client hello", message.tag());
             return Err(Violation::new(ErrorCode::INVALID_CRYPTO_MESSAGE_TYPE, reason));
         }
-        let name = message.get(tags::SNI).filter(|name| !name.is_empty()).ok_or_else(|| missing(tags::SNI))?;
+        let name =
+            message.get(tags::SNI).filter(|name| !name.is_empty()).ok_or_else(|| missing(tags::SNI))?;
         let server_name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii());
         let server_name = server_name.ok_or_else(|| invalid(tags::SNI))?;
         let first = *message.array::<4>(tags::VER).ok_or_else(|| invalid(tags::VER))?;

@@ -81,23 +81,26 @@ impl ClientHello {
             sent: 0,
             server,
         };
-        if let Some(known) = settings.recall(&client.server) {
-            client.recall(known, scene);
+        if let Some(known) = settings.recall(&client.server)
+            && !client.recall(known, scene)
+        {
+            settings.forget(&client.server);
         }
         client
     }
 
-    /// Uses what is remembered, if it still holds.
-    fn recall(&mut self, known: Remembered, scene: &Scene<'_>) {
-        let Ok(config) = read_config(&known.config, scene.now) else { return };
+    /// Uses what is remembered. Returns whether it still holds.
+    fn recall(&mut self, known: Remembered, scene: &Scene<'_>) -> bool {
+        let Ok(config) = read_config(&known.config, scene.now) else { return false };
         // The proof was verified once; that the certificate is still good for the name has to be seen again.
         if self.settings.trust().verify_chain(&known.chain, &self.server.name, scene.now).is_err() {
-            return;
+            return false;
         }
         self.config = Some(config);
         self.token = known.token;
         self.chain = Some(known.chain);
         self.remembered = Some(known.params);
+        true
     }
 
     /// The next hello: complete if that is possible.
@@ -232,10 +235,18 @@ impl ClientHello {
         let params = Params::read(message);
         // Chromium's server gives a new token here.
         let token = message.get(tags::STK).map_or_else(|| self.token.clone(), Bytes::copy_from_slice);
-        let known =
-            Remembered { config: Bytes::copy_from_slice(config.bytes()), token, chain: Arc::clone(chain), params };
+        let known = Remembered {
+            config: Bytes::copy_from_slice(config.bytes()),
+            token,
+            chain: Arc::clone(chain),
+            params,
+        };
         self.settings.remember(self.server.clone(), known);
-        Ok(Agreement { forward, params, reset_token: message.array(tags::SRST).map(|token| ResetToken(*token)) })
+        Ok(Agreement {
+            forward,
+            params,
+            reset_token: message.array(tags::SRST).map(|token| ResetToken(*token)),
+        })
     }
 
     /// 2.4: "Afterwards compare the versions in the SHLO with the list received, reserved ones left out, in the same order; a difference is
@@ -245,7 +256,8 @@ impl ClientHello {
         let (versions, _) = list.ok_or_else(|| invalid(tags::VER))?.as_chunks::<4>();
         let Some(negotiated) = &self.negotiated else { return Ok(()) };
         let versions = versions.iter().map(|version| u32::from_be_bytes(*version));
-        if !versions.filter(|version| !Version(*version).is_reserved()).eq(negotiated.offered.iter().copied()) {
+        if !versions.filter(|version| !Version(*version).is_reserved()).eq(negotiated.offered.iter().copied())
+        {
             let reason = "the server's versions are not those that were negotiated about";
             return Err(Violation::new(ErrorCode::VERSION_NEGOTIATION_MISMATCH, reason));
         }

@@ -106,11 +106,7 @@ impl ServerHello {
 
     /// 7.1: "A CHLO is complete for quic-go's server if: PUBS is there, SCID is that of its SCFG, XLCT is 8 bytes and the hash of its leaf
     /// certificate, and STK is acceptable." The last was seen to before there was a connection.
-    fn complete<'a>(
-        &self,
-        scene: &Scene<'_>,
-        chlo: &Chlo<'a>,
-    ) -> Result<Option<Complete<'a>>, Violation> {
+    fn complete<'a>(&self, scene: &Scene<'_>, chlo: &Chlo<'a>) -> Result<Option<Complete<'a>>, Violation> {
         let message = &chlo.message;
         let config = message.get(tags::SCID).and_then(|scid| self.settings.find(scid, scene.now));
         let leaf = message.u64(tags::XLCT) == Some(self.settings.proof().leaf_hash());
@@ -126,7 +122,8 @@ impl ServerHello {
                 return Err(Violation::new(ErrorCode::CRYPTO_NO_SUPPORT, reason));
             }
         }
-        let wrong = || Violation::new(ErrorCode::INTERNAL_ERROR, "PUBS of the client's hello has not 32 bytes");
+        let wrong =
+            || Violation::new(ErrorCode::INTERNAL_ERROR, "PUBS of the client's hello has not 32 bytes");
         Ok(Some(Complete { config, nonce, public: public.try_into().map_err(|_| wrong())? }))
     }
 
