@@ -45,7 +45,9 @@ pub(super) fn frame(frame: &CloseFrame) -> (ErrorCode, &[u8]) {
     match frame {
         CloseFrame::Transport(error) => {
             let code = translate(error).code.as_google().map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
-            (code, error.reason.as_bytes())
+            // The code tells its name.
+            let text = code.name().and_then(|name| error.reason.strip_prefix(name)?.strip_prefix(": "));
+            (code, text.unwrap_or(&error.reason).as_bytes())
         }
         CloseFrame::Application { code, reason } if code.as_u64() == 0 => {
             (ErrorCode::PEER_GOING_AWAY, reason)
@@ -105,6 +107,7 @@ mod tests {
         let own = violation(ErrorCode::PROOF_INVALID, "wrong");
         assert_eq!(translate(&own), own);
         assert_eq!(own.reason, "PROOF_INVALID: wrong");
+        assert_eq!(frame(&CloseFrame::Transport(own)), (ErrorCode::PROOF_INVALID, &b"wrong"[..]));
     }
 
     #[test]

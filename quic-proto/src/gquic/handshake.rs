@@ -192,7 +192,7 @@ impl Gquic {
                 let (now, cid) = (self.epoch.at(engine.now()), self.cid);
                 let mut scene = Scene { now, cid, rng: &mut *engine.rng };
                 match hello.on_chlo(&mut scene, message).map_err(|error| close::error(&error))? {
-                    Answer::Reject(rejection) => self.write(&rejection, Level::Null),
+                    Answer::Reject(rejection) => self.write(engine, &rejection, Level::Null),
                     Answer::Accept(accept) => self.on_accept(engine, *accept),
                 }
                 Ok(())
@@ -224,7 +224,7 @@ impl Gquic {
             None => client.hello(&mut scene),
         };
         let Hello { message, initial, early } = hello.map_err(|error| close::error(&error))?;
-        self.write(&message, Level::Null);
+        self.write(engine, &message, Level::Null);
         // The keys of a hello that was refused open nothing.
         self.keys.drop_initial();
         if let (Some(params), Some(keys)) = (early, &initial) {
@@ -253,7 +253,7 @@ impl Gquic {
     /// The server has accepted a complete hello.
     fn on_accept(&mut self, engine: &mut Engine, accept: Accept) {
         let Accept { message, initial, nonce, agreement, server_name } = accept;
-        self.write(&message, Level::Initial);
+        self.write(engine, &message, Level::Initial);
         self.nonce = Some(nonce);
         self.keys.set_seal(Level::Initial, Box::new(initial.server_key()));
         self.keys.set_open(Level::Initial, Box::new(initial.client_key()));
@@ -276,8 +276,9 @@ impl Gquic {
     }
 
     /// Puts a message on the stream. Who has something new to say has heard an answer to what was said before.
-    fn write(&mut self, message: &[u8], level: Level) {
+    fn write(&mut self, engine: &mut Engine, message: &[u8], level: Level) {
         self.handshake.stream.forget_sent();
+        engine.recovery.forget_handshake(engine.now(), SpaceId::Data);
         self.handshake.stream.write(message);
         self.handshake.level = level;
     }

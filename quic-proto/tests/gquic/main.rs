@@ -5,3 +5,4 @@
 mod common;
 mod handshake;
 mod support;
+mod versions;
