@@ -35,6 +35,12 @@ impl Connection {
             }
             self.take_challenges(path);
         }
+        if self.second_start.is_some() {
+            if opened.authentic {
+                self.second_start = None;
+            }
+            self.negotiate();
+        }
         self.settle_close();
         self.engine.rearm_later();
     }
