@@ -12,6 +12,7 @@
 
 pub mod budget;
 pub mod crypto_stream;
+pub mod family;
 pub mod intents;
 pub mod lifecycle;
 pub mod packet;

@@ -3,7 +3,7 @@
 use super::keys::{Level, TAG_LEN};
 use super::wire::encode;
 use super::wire::header::{self, LongType};
-use super::{Gquic, close, log};
+use super::{Gquic, close, handshake, log};
 use crate::codec::Writer;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
@@ -41,7 +41,7 @@ impl Gquic {
             let level = self.handshake.level();
             return self.packet(engine, out, level, |family, engine, packet| {
                 // A hello must not be split, and an ACK of a few ranges leaves room for it.
-                if family.may_ack_with_handshake(engine) {
+                if handshake::leaves_room_for_hello(engine) {
                     family.ack_frame(engine, now, level, packet);
                 }
                 family.crypto_frame(engine, packet);
@@ -56,8 +56,8 @@ impl Gquic {
         })
     }
 
-    /// Whether [`Gquic::transmit`] would write anything, if nothing limited it.
-    pub(crate) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
+    /// Whether [`fill`](Self::fill) would write anything, if nothing limited it.
+    pub(super) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
         if engine.recovery.is_full(SpaceId::Data) {
             return false;
         }
