@@ -4,5 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod handshake;
+mod raw;
+mod streams;
 mod support;
 mod versions;
+mod violations;
