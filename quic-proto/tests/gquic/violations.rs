@@ -233,8 +233,8 @@ fn strangers_are_told_what_is_wrong_without_a_connection() {
         (client.messages().len(), client.heard.closed.map(|code| code.0))
     };
     assert_eq!(ask(&|_| {}), (1, None));
-    assert_eq!(ask(&|hello| put(hello, tags::SNI, &b"")), (0, Some(35)));
-    assert_eq!(ask(&|hello| put(hello, tags::VER, &b"")), (0, Some(34)));
+    assert_eq!(ask(&|hello| put(hello, tags::SNI, b"")), (0, Some(35)));
+    assert_eq!(ask(&|hello| put(hello, tags::VER, b"")), (0, Some(34)));
     assert_eq!(ask(&|hello| put(hello, tags::STK, &[1; 60])), (1, None), "a token that is none of ours");
-    assert_eq!(ask(&|hello| put(hello, tags::NSTP, &b"")), (0, None), "that is a public reset");
+    assert_eq!(ask(&|hello| put(hello, tags::NSTP, b"")), (0, None), "that is a public reset");
 }
