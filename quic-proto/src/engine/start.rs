@@ -50,7 +50,7 @@ pub struct ServerFirst {
 
 impl EngineInit {
     /// Makes the engine: we are known by `local`, the peer is addressed as `peer`.
-    pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool) -> Engine {
+    pub fn engine(mut self, side: Side, local: Cid, peer: Cid, validated: bool) -> Engine {
         let config = &self.transport;
         let streams = Streams::new(StreamsConfig {
             side,
@@ -64,7 +64,7 @@ impl EngineInit {
         });
         let path_config =
             PathConfig { initial_rtt: config.initial_rtt, mtu_ceiling: config.mtu_ceiling, ecn: true };
-        let cc = config.congestion.build(path::BASE);
+        let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
             if space == SpaceId::Data {
