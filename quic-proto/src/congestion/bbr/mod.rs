@@ -130,6 +130,8 @@ pub struct Bbr {
     now: Instant,
     /// `C.inflight`.
     in_flight: u64,
+    /// `C.inflight` before the acknowledgement that is being handled.
+    prior_in_flight: u64,
     state: State,
     delivery: DeliveryRate,
     /// The rate sample of the latest acknowledgement.
@@ -156,6 +158,7 @@ impl Bbr {
             dice: Dice(rng),
             now: Instant::EPOCH,
             in_flight: 0,
+            prior_in_flight: 0,
             state: State::Startup,
             delivery: DeliveryRate::default(),
             rs: RateSample::default(),
@@ -254,9 +257,9 @@ impl Controller for Bbr {
     fn on_delivered(&mut self, sample: &AckSample) {
         self.now = sample.now;
         // CheckIfApplicationLimited(), "at the beginning of ACK processing, before updating the estimated amount of data in flight".
-        let before = sample.in_flight + sample.bytes;
-        if sample.drained && before < self.control.cwnd {
-            self.delivery.mark_app_limited(before);
+        self.prior_in_flight = sample.in_flight + sample.bytes;
+        if sample.drained && self.prior_in_flight < self.control.cwnd {
+            self.delivery.mark_app_limited(self.prior_in_flight);
         }
         self.in_flight = sample.in_flight;
         self.rs = self.delivery.on_ack(sample);

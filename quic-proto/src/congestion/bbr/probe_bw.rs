@@ -175,8 +175,10 @@ impl Bbr {
     /// IsTimeToGoDown().
     fn is_time_to_go_down(&mut self) -> bool {
         let longterm = self.model.bounds.inflight_longterm;
-        // "Precautionary Bandwidth Probing: Deceleration".
-        if self.cycle.prev_probe_too_high && self.in_flight >= longterm {
+        // "Precautionary Bandwidth Probing: Deceleration", "as soon as C.inflight reaches this risky level": before this acknowledgement took
+        // bytes away, and by whole packets, since the window keeps the last one from fitting.
+        let reached = self.prior_in_flight + self.mtu > longterm;
+        if self.cycle.prev_probe_too_high && reached {
             self.cycle.prev_probe_precautionary = true;
             return true;
         }

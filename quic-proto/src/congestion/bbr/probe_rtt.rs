@@ -27,7 +27,7 @@ pub(super) struct MinRtt {
     /// `BBR.probe_rtt_expired`.
     expired: bool,
     /// `BBR.probe_rtt_done_stamp`, once the flight is small enough.
-    done: Option<Instant>,
+    pub(super) done: Option<Instant>,
     /// `BBR.probe_rtt_round_done`.
     round_done: bool,
     /// `BBR.idle_restart`.
