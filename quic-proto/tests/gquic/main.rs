@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod handshake;
+mod hostile;
 mod raw;
 mod streams;
 mod support;

@@ -1,14 +1,16 @@
 //! Streams: limits, flow control, resets.
 
-use crate::common::{Pair, closed, read_all};
+use crate::common::{Fate, Pair, address, closed, read_all};
 use crate::support::{connected, pair_with, send};
 use quic_proto::config::TransportConfig;
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, StreamId};
+use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::streams::{ReadError, WriteError};
 use quic_proto::time::Duration;
+use std::sync::{Arc, Mutex};
 
 fn usual() -> (Pair, ConnectionHandle, ConnectionHandle) {
     connected(TransportConfig::default())
@@ -242,4 +244,41 @@ fn keep_alives_keep_it_alive() {
     // At half of the peer's idle timeout (chapter 11), which is sooner than what was configured; the server sends some of them.
     let pings = pair.c(c).stats().sent.frames.ping - before;
     assert!((4..=16).contains(&pings), "{pings}");
+}
+
+#[test]
+fn a_client_whose_address_changes_is_followed() {
+    let (mut pair, c, s) = usual();
+    let moved = FourTuple::to(address(9));
+    // From now on what the client sends comes from another port, as if a NAT had forgotten it.
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let copy = Arc::clone(&sent);
+    pair.network = Box::new(move |to_server, bytes| {
+        if to_server {
+            copy.lock().unwrap().push(bytes.clone());
+            return Fate::Drop;
+        }
+        Fate::Deliver
+    });
+    let id = send(pair.c(c), b"here I am", false);
+    for _ in 0..20 {
+        pair.run(Duration::from_millis(5));
+        for mut payload in std::mem::take(&mut *sent.lock().unwrap()) {
+            let datagram = Datagram { path: moved, ecn: None, payload: &mut payload };
+            pair.server.handle_datagram(pair.now, datagram);
+        }
+    }
+    assert_eq!(pair.s(s).path(), moved);
+    assert_eq!(read_all(pair.s(s), id).0, b"here I am");
+    // The client acknowledged what went there: more than three times what came may follow.
+    let mut answer = pair.s(s).send_stream(id).unwrap();
+    assert_eq!(answer.write(&[1; 50_000]), Ok(50_000));
+    for _ in 0..100 {
+        pair.run(Duration::from_millis(5));
+        for mut payload in std::mem::take(&mut *sent.lock().unwrap()) {
+            let datagram = Datagram { path: moved, ecn: None, payload: &mut payload };
+            pair.server.handle_datagram(pair.now, datagram);
+        }
+    }
+    assert_eq!(read_all(pair.c(c), id).0.len(), 50_000);
 }
