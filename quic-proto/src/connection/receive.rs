@@ -68,7 +68,7 @@ impl Connection {
         let pto = engine.pto();
         if moves && engine.paths.migrate(now, tuple, &config, pto) {
             tracing::debug!(?tuple, "the peer moved");
-            engine.on_peer_moved();
+            engine.recovery.on_path_change(engine.paths.active().generation);
         }
     }
 

@@ -45,9 +45,6 @@ impl Engine {
     }
 
     fn path_probe(&mut self, now: Instant) -> Option<Probe> {
-        if !self.path_challenges {
-            return None;
-        }
         let peer_cids = &self.peer_cids;
         for path in self.paths.iter_mut() {
             let wants_challenge =
@@ -95,8 +92,7 @@ impl Engine {
 
     /// When the next challenge can leave, or a validation fails.
     pub(super) fn path_deadline(&self) -> Option<Instant> {
-        self.paths
-            .validation_deadline(|path| self.path_challenges && sendable(&self.peer_cids, path).is_some())
+        self.paths.validation_deadline(|path| sendable(&self.peer_cids, path).is_some())
     }
 
     /// How new paths of this connection start.

@@ -60,7 +60,8 @@ pub struct EngineRules {
     pub single_space: bool,
     /// The peer can report ECN marks.
     pub ecn: bool,
-    /// There are frames to validate paths. Without them a path is validated by the acknowledgement of what was sent on it.
+    /// There are frames to validate paths. Without them the family sends something else that must be acknowledged in their place, and any
+    /// acknowledgement of what was sent on a path validates it.
     pub path_challenges: bool,
     /// Unidirectional streams exist.
     pub uni_streams: bool,

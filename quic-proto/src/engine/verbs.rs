@@ -171,15 +171,6 @@ impl Engine {
         }
     }
 
-    /// The active path is another one, because the peer moved there.
-    pub fn on_peer_moved(&mut self) {
-        self.recovery.on_path_change(self.paths.active().generation);
-        if !self.path_challenges {
-            // Its acknowledgement shows that the peer is there.
-            self.ping(SpaceId::Data);
-        }
-    }
-
     /// A datagram left on the active path.
     pub fn on_datagram_sent(&mut self, bytes: usize) {
         self.stats.sent.datagrams += 1;

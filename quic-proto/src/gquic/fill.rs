@@ -91,7 +91,7 @@ impl Gquic {
         self.seal(engine, &mut out[..len + TAG_LEN], open, sent, generation)
     }
 
-    /// Writes a datagram that probes the path's MTU.
+    /// Writes a datagram that probes a path or its MTU: a PING, whose acknowledgement is the answer. Only for the MTU its size matters.
     pub(super) fn fill_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
         let level = self.keys.highest();
         let number = engine.recovery.next_packet_number(SpaceId::Data, &mut *engine.rng);
@@ -100,7 +100,9 @@ impl Gquic {
         let mut packet = PacketWriter::new(writer, number);
         packet.frame(probe.token, encode::ping);
         engine.stats.sent.frames.ping += 1;
-        packet.pad_to(probe.size);
+        if probe.token.is_some() {
+            packet.pad_to(probe.size);
+        }
         let (sent, len) = packet.finish();
         self.seal(engine, &mut out[..len + TAG_LEN], open, sent, probe.generation)
     }
