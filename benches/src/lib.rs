@@ -22,7 +22,7 @@ pub const SEND_BUFFER: u32 = 10_000_000;
 /// Streams that the peer may have open at once.
 pub const STREAMS: u32 = 256;
 /// Datagrams that are handed over at once, as with UDP segmentation offload.
-pub const BATCH: usize = 10;
+pub const BATCH: usize = 64;
 /// The name of the server.
 pub const SERVER_NAME: &str = "localhost";
 /// The application's protocol.

@@ -32,9 +32,6 @@ const RECEIVES_PER_ROUND: usize = 4;
 /// Sends of full batches before the socket is read again, lest acknowledgements wait.
 const SENDS_PER_ROUND: usize = 8;
 
-/// Failures of the socket in a row before it is given up. Single ones happen: a datagram of ours was answered by an ICMP error.
-const MAX_FAILURES: u32 = 100;
-
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     inbox: ReceiveBatch,
@@ -46,7 +43,6 @@ pub(crate) struct Driver {
     /// The earliest deadline, as of when the protocol had nothing more to send.
     deadline: Option<Instant>,
     wakes: WakeList,
-    failures: u32,
 }
 
 /// How a round ended.
@@ -71,7 +67,6 @@ impl Driver {
             armed: Some(Instant::EPOCH),
             deadline: None,
             wakes: WakeList::default(),
-            failures: 0,
         }
     }
 
@@ -103,13 +98,7 @@ impl Driver {
         for _ in 0..RECEIVES_PER_ROUND {
             match self.shared.socket.poll_receive(cx, &mut self.inbox) {
                 Poll::Pending => return Ok(true),
-                Poll::Ready(Ok(())) => self.failures = 0,
-                Poll::Ready(Err(error)) => {
-                    self.failures += 1;
-                    tracing::debug!(%error, "receive");
-                    // There may be more behind the error.
-                    return if self.failures > MAX_FAILURES { Err(error) } else { Ok(false) };
-                }
+                Poll::Ready(received) => received?,
             }
             // The batch's one look at the clock, and its one lock.
             let now = self.shared.clock.now();

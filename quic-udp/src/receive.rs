@@ -15,12 +15,17 @@ const MESSAGES: usize = 16;
 /// Room for one message: the largest UDP payload, which is also the most that GRO puts together.
 const MESSAGE_SIZE: usize = 1 << 16;
 
+/// Failures of a socket in a row before it is given up. Single ones happen: a datagram of ours was answered by an ICMP error.
+const MAX_FAILURES: u32 = 100;
+
 /// The buffers of a receive call, 1 MiB of them.
 pub struct ReceiveBatch {
     data: Box<[u8]>,
     metas: [RecvMeta; MESSAGES],
     messages: usize,
     bound: SocketAddr,
+    /// Calls in a row that failed.
+    failures: u32,
 }
 
 impl ReceiveBatch {
@@ -31,10 +36,11 @@ impl ReceiveBatch {
             metas: [RecvMeta::default(); MESSAGES],
             messages: 0,
             bound: SocketAddr::from(([0; 4], 0)),
+            failures: 0,
         }
     }
 
-    /// One system call. Returns how many datagrams and bytes it gave.
+    /// One system call. Returns how many datagrams and bytes it gave; none if it failed for once.
     pub(crate) fn fill(
         &mut self,
         state: &UdpSocketState,
@@ -45,15 +51,13 @@ impl ReceiveBatch {
         let mut chunks = self.data.chunks_exact_mut(MESSAGE_SIZE);
         let mut slices: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        self.messages = state.recv(socket, &mut slices, &mut self.metas)?;
+        match state.recv(socket, &mut slices, &mut self.metas) {
+            Ok(messages) => (self.messages, self.failures) = (messages, 0),
+            Err(error) => self.note(error)?,
+        }
         let metas = &self.metas[..self.messages];
         let datagrams = metas.iter().map(|meta| meta.len.div_ceil(stride(meta)).max(1)).sum();
         Ok((datagrams, metas.iter().map(|meta| meta.len).sum()))
-    }
-
-    /// Whether the last call was filled to the last message: there may be more where that came from.
-    pub fn is_full(&self) -> bool {
-        self.messages == MESSAGES
     }
 
     /// What the last call received, for the protocol to decrypt in place.
@@ -67,6 +71,18 @@ impl ReceiveBatch {
             let payloads = buffer[..meta.len.min(MESSAGE_SIZE)].chunks_mut(stride(meta));
             payloads.map(move |payload| Datagram { path, ecn, payload })
         })
+    }
+}
+
+impl ReceiveBatch {
+    /// Lets a failure pass, unless there were too many or it only says that there is nothing.
+    fn note(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        self.failures += 1;
+        tracing::debug!(%error, failures = self.failures, "receive");
+        if self.failures > MAX_FAILURES { Err(error) } else { Ok(()) }
     }
 }
 
@@ -95,5 +111,18 @@ mod tests {
         batch.messages = 2;
         let lens: Vec<_> = batch.datagrams().map(|datagram| datagram.payload.len()).collect();
         assert_eq!(lens, [1200, 1200, 100, 100]);
+    }
+
+    #[test]
+    fn passing_failures_pass() {
+        let mut batch = ReceiveBatch::new();
+        for _ in 0..MAX_FAILURES {
+            batch.note(io::ErrorKind::ConnectionRefused.into()).unwrap();
+            assert!(
+                batch.note(io::ErrorKind::WouldBlock.into()).is_err(),
+                "it always says that there is nothing"
+            );
+        }
+        assert!(batch.note(io::ErrorKind::ConnectionRefused.into()).is_err());
     }
 }

@@ -110,10 +110,10 @@ impl<S: AsUdp> Socket<S> {
         self.counters.read()
     }
 
-    /// Receives what is there, as much as one system call gives.
+    /// Receives what is there, as much as one system call gives. A failure that may pass gives nothing.
     ///
     /// # Errors
-    /// `WouldBlock` if there is nothing. Other errors may be passing ones: a datagram of ours was answered by an ICMP error.
+    /// `WouldBlock` if there is nothing. Any other error means that the socket is of no use any more.
     pub fn try_receive(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
         let (datagrams, bytes) = batch.fill(&self.state, self.io.as_udp(), self.bound)?;
         self.counters.received(datagrams, bytes);

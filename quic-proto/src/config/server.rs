@@ -3,16 +3,20 @@
 //! Owns [`ServerConfig`]: TLS, the key and lifetimes of address tokens, and the bounds on what clients may cost before and after they
 //! are accepted. Timers: none.
 
+use super::family::ServerFamily;
 use super::{ConfigError, TransportConfig, in_range};
 use crate::crypto::TlsServerConfig;
 use crate::crypto::token::{TokenKey, TokenLifetimes};
+use crate::invariants::Version;
 use crate::time::Duration;
+use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
 /// How a server treats its clients.
 pub struct ServerConfig {
-    pub(crate) tls: Arc<dyn TlsServerConfig>,
+    pub(crate) tls: Option<Arc<dyn TlsServerConfig>>,
+    pub(crate) families: SmallVec<[Arc<dyn ServerFamily>; 1]>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) token_key: TokenKey,
     pub(crate) retry_token_lifetime: Duration,
@@ -27,8 +31,30 @@ impl ServerConfig {
     /// A server with this TLS configuration and defaults for the rest. `token_secret` seals address validation tokens (RFC 9000 §8.1):
     /// servers that share it accept each other's tokens; whoever knows it can forge them.
     pub fn new(tls: Arc<dyn TlsServerConfig>, token_secret: &[u8; 32]) -> Self {
+        Self { tls: Some(tls), ..Self::empty(token_secret) }
+    }
+
+    /// A server that speaks only the versions of this family, without TLS.
+    pub fn of(family: Arc<dyn ServerFamily>, token_secret: &[u8; 32]) -> Self {
+        Self::empty(token_secret).family(family)
+    }
+
+    /// Accepts the versions of another protocol family too.
+    #[must_use]
+    pub fn family(mut self, family: Arc<dyn ServerFamily>) -> Self {
+        self.families.push(family);
+        self
+    }
+
+    /// The settings of the family that speaks `version`, if that is none of the IETF's.
+    pub(crate) fn family_of(&self, version: Version) -> Option<&Arc<dyn ServerFamily>> {
+        self.families.iter().find(|family| family.versions().contains(&version))
+    }
+
+    fn empty(token_secret: &[u8; 32]) -> Self {
         Self {
-            tls,
+            tls: None,
+            families: SmallVec::new(),
             transport: Arc::new(TransportConfig::default()),
             token_key: TokenKey::new(token_secret),
             retry_token_lifetime: Duration::from_secs(15),

@@ -7,6 +7,7 @@
 //! Invariant: there is exactly one `match` on the family, in `family.rs`.
 
 mod family;
+mod negotiate;
 mod new;
 mod receive;
 mod transmit;
@@ -28,12 +29,18 @@ use crate::streams::{ClosedStream, RecvStream, SendStream};
 use crate::time::Instant;
 use bytes::Bytes;
 use family::Family;
+use negotiate::SecondStart;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 
 /// A QUIC connection as a state machine. See the [crate's page](crate) for the loop around it.
 pub struct Connection {
     engine: Engine,
     family: Family,
+    /// How to start again in another version.
+    second_start: Option<Box<SecondStart>>,
+    /// Notices of such a start.
+    moved: SmallVec<[EndpointEvent; 3]>,
     /// A close that waits for what was finished to be delivered.
     pending_close: Option<CloseFrame>,
     /// The reset token under which the endpoint knows the peer.
@@ -52,6 +59,7 @@ pub struct EndpointEvent(pub(crate) EndpointEventKind);
 pub(crate) enum EndpointEventKind {
     AddCid(Cid),
     RemoveCid(Cid),
+    RouteByAddress(FourTuple),
     AddResetToken { remote: SocketAddr, token: ResetToken },
     RemoveResetToken { remote: SocketAddr, token: ResetToken },
     Drained,
@@ -81,6 +89,9 @@ impl Connection {
     /// The next notice for the endpoint, if the connection is used without [`Endpoint`](crate::endpoint::Endpoint): hand it to
     /// [`Router::handle_event`](crate::endpoint::Router::handle_event).
     pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
+        if !self.moved.is_empty() {
+            return Some(self.moved.remove(0));
+        }
         if let Some(notice) = self.engine.local_cids.poll_notice() {
             return Some(EndpointEvent(match notice {
                 Notice::Added(cid, _) => EndpointEventKind::AddCid(cid),
@@ -225,6 +236,11 @@ impl Connection {
     /// The address token that the server gave for the next connection (RFC 9000 §8.1.3), once.
     pub fn take_address_token(&mut self) -> Option<Bytes> {
         self.family.take_received_token()
+    }
+
+    /// Whether packets from the peer bear no id, so that they are told from others' by their addresses alone.
+    pub(crate) fn is_routed_by_address(&self) -> bool {
+        self.family.is_routed_by_address(&self.engine)
     }
 
     /// The id under which packets reach this connection from the start.

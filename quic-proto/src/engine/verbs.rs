@@ -97,6 +97,14 @@ impl Engine {
         }
     }
 
+    /// Nothing was heard of the peer for too long: ends the connection, and says so with a close frame.
+    pub fn time_out(&mut self, frame: CloseFrame) {
+        if self.lifecycle.close_because(ConnectionError::TimedOut, frame) {
+            self.closed();
+            self.start_close_timer();
+        }
+    }
+
     /// Ends the connection without a word.
     pub fn abandon(&mut self, reason: ConnectionError) {
         if self.lifecycle.abandon(reason) {

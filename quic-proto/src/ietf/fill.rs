@@ -44,7 +44,9 @@ impl Ietf {
     ) -> usize {
         let mut at = 0;
         let mut expand = false;
-        for level in LEVELS {
+        // Once the handshake is confirmed there is but the last level.
+        let levels = if engine.confirmed { &LEVELS[2..] } else { &LEVELS[..] };
+        for &level in levels {
             if out.len() - at < WORTHWHILE || !self.wants_to_send(engine, level, allowance) {
                 continue;
             }

@@ -161,6 +161,7 @@ impl Ietf {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
+            keep_alive: None,
         };
         engine.paths.active_mut().mtu.limit(params.max_udp_payload_size);
         engine.local_cids.set_peer_limit(params.active_connection_id_limit);

@@ -48,6 +48,11 @@ impl AckTracker {
         self.threshold = packets.max(1);
     }
 
+    /// How long an ACK is held back from now on.
+    pub fn set_max_delay(&mut self, delay: Duration) {
+        self.max_ack_delay = delay;
+    }
+
     /// Whether a packet with this number was received already, or is so old that nobody knows.
     pub fn is_duplicate(&self, number: PacketNumber) -> bool {
         number < self.floor || self.ranges.contains(number)

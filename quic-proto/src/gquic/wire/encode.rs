@@ -1,7 +1,7 @@
 //! Writing frames, one function for each; ACK frames are in [`ack`](super::ack).
 //!
 //! Owns the encodings, and for frames with data the sizes that a sender needs to know before it cuts the data. A frame that does not fit
-//! leaves the writer overflowed: wrap the call in [`Writer::attempt`]. There is no STOP_WAITING in Q044, and no GOAWAY towards quic-go,
+//! leaves the writer overflowed: wrap the call in [`Writer::attempt`]. There is no `STOP_WAITING` in Q044, and no GOAWAY towards quic-go,
 //! which would close the connection.
 //!
 //! Invariant: what is written here is parsed by [`Frames`](super::Frames) as the same frame. No state, no timers.

@@ -90,6 +90,7 @@ pub struct TruncatedNumber {
 
 impl TruncatedNumber {
     /// The whole number: the nearest to the one after `largest_received`, which counts packets that were decrypted; zero if none was.
+    /// Packets are numbered from 1: nobody has sent the number 0.
     pub const fn expand(self, largest_received: PacketNumber) -> PacketNumber {
         packet_number::decode(self.low, self.len, largest_received.saturating_add(1))
     }

@@ -62,11 +62,11 @@ fn write(frame: &Frame<'_>, with_len: bool) -> Vec<u8> {
     match frame {
         Frame::Padding(len) => encode::padding(&mut w, *len),
         Frame::RstStream { stream, final_offset, code } => {
-            encode::rst_stream(&mut w, *stream, *final_offset, *code)
+            encode::rst_stream(&mut w, *stream, *final_offset, *code);
         }
         Frame::ConnectionClose { code, reason } => encode::connection_close(&mut w, *code, reason),
         Frame::GoAway { code, last_good_stream, reason } => {
-            encode::goaway(&mut w, *code, *last_good_stream, reason)
+            encode::goaway(&mut w, *code, *last_good_stream, reason);
         }
         Frame::WindowUpdate { stream, limit } => encode::window_update(&mut w, *stream, *limit),
         Frame::Blocked { stream } => encode::blocked(&mut w, *stream),
