@@ -247,6 +247,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        ConnectionStats { path, buffers: self.streams.memory_used() as u64, ..self.stats }
+        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
+        ConnectionStats { path, buffers, memory, ..self.stats }
     }
 }
