@@ -81,7 +81,14 @@ impl Default for EngineRules {
 
 impl EngineInit {
     /// Makes the engine: we are known by `local`, the peer is addressed as `peer`.
-    pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool, rules: &EngineRules) -> Engine {
+    pub fn engine(
+        mut self,
+        side: Side,
+        local: Cid,
+        peer: Cid,
+        validated: bool,
+        rules: &EngineRules,
+    ) -> Engine {
         let config = &self.transport;
         let streams = Streams::new(StreamsConfig {
             side,
@@ -99,7 +106,7 @@ impl EngineInit {
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
         };
-        let cc = config.congestion.build(path::BASE);
+        let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
             if space == SpaceId::Data {

@@ -114,6 +114,6 @@ mod tests {
     fn resets_of_applications_never_have_the_code_that_spares_data() {
         assert_eq!(reset_code(0u32.into()), ResetCode(6));
         assert_eq!(reset_code(9u32.into()), ResetCode(9));
-        assert_eq!(reset_code(AppError::try_from(1 << 40).unwrap()), ResetCode(u32::MAX));
+        assert_eq!(reset_code(AppError::try_from(1u64 << 40).unwrap()), ResetCode(u32::MAX));
     }
 }

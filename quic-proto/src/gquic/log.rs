@@ -92,7 +92,7 @@ mod tests {
         for (payload, line) in [
             (&[0x80, 3, b'f', b'o', b'o'][..], "STREAM 3: 3 bytes at 0"),
             (&[0xc4, 0x1d, 0, 5], "STREAM 29: 0 bytes at 5, and the end"),
-            (&[0x60, 8, 0, 0x47, 1, 1, 2, 2, 4, 0], "ACK 8, 5 to 2, delay 71 µs"),
+            (&[0x60, 8, 0, 0x47, 1, 1, 2, 4, 0], "ACK 8, 5 to 2, delay 71 µs"),
             (&[5, 0, 0, 0, 0], "BLOCKED: the connection"),
             (&[2, 0, 0, 0, 16, 0, 0], "CONNECTION_CLOSE: PEER_GOING_AWAY \"\""),
         ] {
