@@ -1,7 +1,8 @@
 //! The command line.
 
-use crate::units;
+use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use quic_perf::units;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,13 +30,16 @@ pub(crate) enum Command {
     Get(Get),
     /// Send random bytes to an echo server, check what comes back, and report round-trip times
     Echo(Echo),
+    /// Measure speed by the performance protocol (ALPN perf)
+    #[command(subcommand)]
+    Perf(crate::perf::Command),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// How much to move, if no file is named
-    #[arg(long, default_value = "256MiB", value_parser = units::size)]
-    pub(crate) size: u64,
+    /// How much to move, if no file is named [default: 256MiB; 16MiB over a path that --rtt, --loss or --rate make]
+    #[arg(long, value_parser = units::size)]
+    pub(crate) size: Option<u64>,
     /// The file to move
     #[arg(long, value_name = "F")]
     pub(crate) file: Option<PathBuf>,
@@ -162,6 +166,13 @@ pub(crate) enum Cipher {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Version {
     V1,
+}
+
+/// Splits `HOST:PORT`.
+pub(crate) fn host_and_port(addr: &str) -> Result<(String, u16), Failure> {
+    let wrong = || Failure::Usage(format!("{addr:?} must be HOST:PORT"));
+    let (host, port) = addr.rsplit_once(':').ok_or_else(wrong)?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port.parse().map_err(|_| wrong())?))
 }
 
 #[cfg(test)]

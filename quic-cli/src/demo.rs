@@ -5,8 +5,9 @@ use crate::failure::Failure;
 use crate::get::dial;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::{say, secret};
-use crate::{tls, units};
+use crate::tls;
 use indicatif::{ProgressBar, ProgressStyle};
+use quic_perf::units;
 use quic_proto::config::{ClientConfig, ServerConfig};
 use quic_proto::crypto::rustls::{ClientOptions, RustlsClient};
 use quic_tokio::{AppError, Connection, ConnectionStats, Endpoint, RecvStream, SendStream};
@@ -14,13 +15,15 @@ use ring::digest::{Context, SHA256};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 const ALPN: &str = "demo";
 const BLOCK: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What is moved if nobody says how much: a second or so over loopback, a minute or two over a bad path.
+const USUAL_SIZE: u64 = 256 << 20;
+const USUAL_SIZE_IMPAIRED: u64 = 16 << 20;
 
 /// What is moved: a file, or as many bytes that look random.
 #[derive(Clone)]
@@ -32,9 +35,11 @@ enum Source {
 type Hash = Vec<u8>;
 
 pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
+    let impairment = impairment(&args);
+    let usual = if impairment.is_some() { USUAL_SIZE_IMPAIRED } else { USUAL_SIZE };
     let source = match &args.file {
         Some(path) => Source::File(path.clone()),
-        None => Source::Made(args.size),
+        None => Source::Made(args.size.unwrap_or(usual)),
     };
     let (size, hash) = source.measure()?;
     let identity = tls::self_signed()?;
@@ -45,8 +50,11 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
     let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
     let mut address = server.local_addr().map_err(cannot())?;
-    let proxy = match impairment(&args) {
-        Some(impairment) => Some(Proxy::start(address, impairment).await.map_err(cannot())?),
+    let proxy = match impairment {
+        Some(impairment) => {
+            let listen = ([127, 0, 0, 1], 0).into();
+            Some(Proxy::start(listen, address, &impairment, 1).await.map_err(cannot())?)
+        }
         None => None,
     };
     if let Some(proxy) = &proxy {
@@ -83,9 +91,10 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
 
 fn impairment(args: &Demo) -> Option<Impairment> {
     (args.rtt.is_some() || args.loss.is_some() || args.rate.is_some()).then(|| Impairment {
-        delay: args.rtt.unwrap_or_default() / 2,
+        rtt: args.rtt.unwrap_or_default(),
         loss: args.loss.unwrap_or_default(),
         rate: args.rate,
+        queue: None,
     })
 }
 
@@ -299,8 +308,8 @@ fn summary(facts: &Facts<'_>) {
         per_call(io.received_datagrams, io.receive_calls),
     ));
     if let Some(proxy) = facts.proxy {
-        let (lost, overflowed) =
-            (proxy.lost.load(Ordering::Relaxed), proxy.overflowed.load(Ordering::Relaxed));
+        let [up, down] = proxy.stats();
+        let (lost, overflowed) = (up.lost + down.lost, up.overflowed + down.overflowed);
         say(&format!("in between {lost} datagrams lost by chance, {overflowed} at a full queue"));
     }
 }

@@ -1,18 +1,19 @@
 //! `quic echo`: random bytes there and back, with round-trip times as `ping` gives them.
 
-use crate::args::Echo;
+use crate::args::{Echo, host_and_port};
 use crate::failure::Failure;
 use crate::get::{reach, resolve};
 use crate::serve::{ECHO, say, secret};
-use crate::{tls, units};
+use crate::tls;
+use quic_perf::units;
 use quic_proto::rng::{Rng, SeededRng};
 use quic_tokio::{AppError, Connection};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
-    let config = tls::client(&args.client, ECHO)?;
-    let (host, port) = split(&args.addr)?;
+    let config = tls::client(&args.client, ECHO, false)?;
+    let (host, port) = host_and_port(&args.addr)?;
     let addresses = match args.client.connect {
         Some(address) => vec![address],
         None => resolve(&host, port).await?,
@@ -45,12 +46,6 @@ pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
     connection.close(AppError::from(0), b"done");
     endpoint.wait_idle().await;
     Ok(())
-}
-
-fn split(addr: &str) -> Result<(String, u16), Failure> {
-    let wrong = || Failure::Usage(format!("{addr:?} must be HOST:PORT"));
-    let (host, port) = addr.rsplit_once(':').ok_or_else(wrong)?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port.parse().map_err(|_| wrong())?))
 }
 
 fn summary(times: &[Duration]) {

@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     Unreadable { path: PathBuf, error: String },
     #[error("what came back is not what was sent: {0}")]
     Mismatch(String),
+    #[error("the measurement failed: {0}")]
+    Measurement(quic_perf::Error),
 }
 
 impl Failure {

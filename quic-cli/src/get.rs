@@ -3,8 +3,9 @@
 use crate::args::Get;
 use crate::failure::Failure;
 use crate::serve::say;
-use crate::{hq, tls, units};
+use crate::{hq, tls};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use quic_perf::units;
 use quic_proto::error::ConnectionError;
 use quic_tokio::{AppError, ClientConfig, Connection, Endpoint, ReadError};
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ enum FileFailure {
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
-    let config = tls::client(&args.client, &args.alpn)?;
+    let config = tls::client(&args.client, &args.alpn, false)?;
     let bars = MultiProgress::new();
     let mut tasks = JoinSet::new();
     let mut connections: HashMap<(String, u16), Connection> = HashMap::new();

@@ -9,33 +9,39 @@ mod echo;
 mod failure;
 mod get;
 mod hq;
+mod perf;
 mod proxy;
 mod serve;
 mod tls;
-mod units;
 
 use args::{Cli, Command};
 use clap::Parser;
+use failure::Failure;
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let done = match Cli::parse().command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::Serve(args) => serve::run(args).await,
-        Command::Get(args) => get::run(args).await,
-        Command::Echo(args) => echo::run(args).await,
-    };
-    match done {
+    let command = Cli::parse().command;
+    let runtime = quic_perf::runtime().map_err(Failure::io("cannot start"));
+    match runtime.and_then(|runtime| runtime.block_on(run(command))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure.to_string());
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Get(args) => get::run(args).await,
+        Command::Echo(args) => echo::run(args).await,
+        Command::Perf(command) => perf::run(command).await,
     }
 }
 

@@ -1,34 +1,46 @@
-//! A path between two sockets of this machine that is slow, long or lossy: what `quic demo --rtt --loss --rate` puts in the middle.
+//! A path between real sockets that is slow, long or lossy: quic-sim's link model in real time.
+//!
+//! Owns [`Proxy`], which `quic demo` puts in its middle and `quic perf path` runs alone. Each direction is a task with a pipe of its own.
+//! What comes from a new address takes the path over, as one client after the other does.
 
-use quic_proto::rng::{Rng, SeededRng};
-use std::collections::VecDeque;
+use quic_proto::time::Instant;
+use quic_sim::units::{Probability, Rate};
+use quic_sim::{Link, Pipe, PipeStats, Queue};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// What the path does to datagrams, in each direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Impairment {
-    /// Delay of one direction.
-    pub(crate) delay: Duration,
+    /// Delay of both directions together.
+    pub(crate) rtt: Duration,
     /// Share of datagrams that are lost.
     pub(crate) loss: f64,
     /// Bits per second; `None` is no limit.
     pub(crate) rate: Option<u64>,
+    /// What may wait for the wire, in bytes; `None` is what passes in a round trip, or 100 ms if that is more.
+    pub(crate) queue: Option<u64>,
+}
+
+impl Impairment {
+    fn link(&self) -> Link {
+        const LEAST: Duration = Duration::from_millis(100);
+        let link = Link::new().delay(self.rtt / 2).loss(Probability::new(self.loss));
+        let Some(rate) = self.rate.map(Rate::bits_per_second) else { return link };
+        let queue = self.queue.map_or_else(|| rate.bytes_in(self.rtt.max(LEAST)), |bytes| bytes as usize);
+        link.rate(rate).queue(Queue::drop_tail(queue))
+    }
 }
 
 /// A running path.
 pub(crate) struct Proxy {
     /// Where the client must send to.
     pub(crate) address: SocketAddr,
-    /// Datagrams that were lost by chance, and that found the queue full.
-    pub(crate) lost: Arc<AtomicU64>,
-    pub(crate) overflowed: Arc<AtomicU64>,
+    pipes: [Arc<Mutex<Pipe>>; 2],
     tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
@@ -38,103 +50,87 @@ impl Drop for Proxy {
     }
 }
 
-/// The queue of a direction holds what passes in this time, or this many bytes at least.
-const QUEUE: Duration = Duration::from_millis(100);
-const QUEUE_BYTES: u64 = 64 * 1500;
-
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr, impairment: Impairment) -> io::Result<Self> {
-        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
-        let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
-        back.connect(server).await?;
+    /// A path from `listen` to `server`, whose losses follow from `seed`.
+    pub(crate) async fn start(
+        listen: SocketAddr,
+        server: SocketAddr,
+        impairment: &Impairment,
+        seed: u64,
+    ) -> io::Result<Self> {
+        let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+        let front = Arc::new(UdpSocket::bind(listen).await?);
+        let back = Arc::new(UdpSocket::bind(any).await?);
         let address = front.local_addr()?;
-        let (lost, overflowed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (learn, client) = watch::channel(None);
-        let line = |seed| Line {
-            impairment,
-            rng: SeededRng::from_u64(seed),
-            free_at: Instant::now(),
-            queue: VecDeque::new(),
-            lost: Arc::clone(&lost),
-            overflowed: Arc::clone(&overflowed),
+        let pipe = |seed| Arc::new(Mutex::new(Pipe::new(impairment.link(), seed)));
+        let pipes = [pipe(seed.wrapping_mul(2)), pipe(seed.wrapping_mul(2).wrapping_add(1))];
+        let begun = tokio::time::Instant::now();
+        let up = Line { pipe: Arc::clone(&pipes[0]), begun, from: Arc::clone(&front), to: Arc::clone(&back) };
+        let down = Line { pipe: Arc::clone(&pipes[1]), begun, from: back, to: front };
+        let introduce = move |source| {
+            learn.send_replace(Some(source));
+            true
         };
-        let up = line(1).run(Arc::clone(&front), Arc::clone(&back), Some(learn), None);
-        let down = line(2).run(back, front, None, Some(client));
-        Ok(Self { address, lost, overflowed, tasks: [tokio::spawn(up), tokio::spawn(down)] })
+        let up = async move { up.run(introduce, || Some(server)).await };
+        let down = async move { down.run(|source| source == server, || *client.borrow()).await };
+        Ok(Self { address, pipes, tasks: [tokio::spawn(up), tokio::spawn(down)] })
     }
+
+    /// What became of the datagrams to the server, and of those to the client.
+    pub(crate) fn stats(&self) -> [PipeStats; 2] {
+        self.pipes.each_ref().map(|pipe| lock(pipe).stats())
+    }
+}
+
+fn lock(pipe: &Mutex<Pipe>) -> std::sync::MutexGuard<'_, Pipe> {
+    // A pipe is whole between two calls.
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One direction.
 struct Line {
-    impairment: Impairment,
-    rng: SeededRng,
-    /// When the datagrams so far have left.
-    free_at: Instant,
-    queue: VecDeque<(Instant, Vec<u8>)>,
-    lost: Arc<AtomicU64>,
-    overflowed: Arc<AtomicU64>,
+    pipe: Arc<Mutex<Pipe>>,
+    /// Where the pipe's time begins.
+    begun: tokio::time::Instant,
+    from: Arc<UdpSocket>,
+    to: Arc<UdpSocket>,
 }
 
 impl Line {
-    async fn run(
-        mut self,
-        from: Arc<UdpSocket>,
-        to: Arc<UdpSocket>,
-        learn: Option<watch::Sender<Option<SocketAddr>>>,
-        client: Option<watch::Receiver<Option<SocketAddr>>>,
-    ) {
+    /// Carries what `admit` lets in to the `target`, if there is one yet.
+    async fn run(self, admit: impl Fn(SocketAddr) -> bool, target: impl Fn() -> Option<SocketAddr>) {
         let mut buf = vec![0; 65_536];
         loop {
-            let due = self.queue.front().map(|(due, _)| *due);
+            let due = lock(&self.pipe).next_timeout().map(|at| self.begun + (at - Instant::EPOCH));
             tokio::select! {
-                received = from.recv_from(&mut buf) => {
+                received = self.from.recv_from(&mut buf) => {
+                    // An error is the answer to something sent; the datagram was lost, as on any path.
                     let Ok((len, source)) = received else { continue };
-                    if let Some(learn) = &learn {
-                        learn.send_replace(Some(source));
+                    if admit(source) {
+                        lock(&self.pipe).send(self.now(), &buf[..len]);
                     }
-                    self.admit(&buf[..len]);
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.deliver(&to, client.as_ref()).await;
+                () = tokio::time::sleep_until(due.unwrap_or(self.begun)), if due.is_some() => {
+                    self.deliver(target()).await;
                 }
             }
         }
     }
 
-    fn admit(&mut self, datagram: &[u8]) {
-        let now = Instant::now();
-        if (self.rng.next_u64() as f64) < self.impairment.loss * u64::MAX as f64 {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.free_at = self.free_at.max(now);
-        if let Some(rate) = self.impairment.rate {
-            let bits = datagram.len() as u64 * 8;
-            let capacity = QUEUE.max(Duration::from_secs_f64(QUEUE_BYTES as f64 * 8.0 / rate as f64));
-            if self.free_at - now > capacity {
-                self.overflowed.fetch_add(1, Ordering::Relaxed);
-                return;
+    async fn deliver(&self, target: Option<SocketAddr>) {
+        let now = self.now();
+        loop {
+            let Some(datagram) = lock(&self.pipe).receive(now) else { return };
+            if let Some(target) = target {
+                // What cannot be sent is lost, as on any path.
+                let _ = self.to.send_to(&datagram, target).await;
             }
-            self.free_at += Duration::from_secs_f64(bits as f64 / rate as f64);
+            lock(&self.pipe).recycle(datagram);
         }
-        self.queue.push_back((self.free_at + self.impairment.delay, datagram.to_vec()));
     }
 
-    async fn deliver(&mut self, to: &UdpSocket, client: Option<&watch::Receiver<Option<SocketAddr>>>) {
-        let now = Instant::now();
-        while self.queue.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, datagram)) = self.queue.pop_front() else { return };
-            // What cannot be sent is lost, as on any path.
-            let _ = match client {
-                None => to.send(&datagram).await,
-                Some(client) => {
-                    let known = *client.borrow();
-                    match known {
-                        Some(address) => to.send_to(&datagram, address).await,
-                        None => Ok(0),
-                    }
-                }
-            };
-        }
+    fn now(&self) -> Instant {
+        Instant::EPOCH + self.begun.elapsed()
     }
 }

@@ -55,8 +55,8 @@ pub(crate) fn server(identity: Identity, alpn: &str, keylog: Option<&Path>) -> R
     Ok(RustlsServer::with_identity(identity, options)?)
 }
 
-/// A client's configuration from its arguments.
-pub(crate) fn client(args: &Client, alpn: &str) -> Result<ClientConfig, Failure> {
+/// A client's configuration from its arguments; with full handshakes it never resumes a session.
+pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result<ClientConfig, Failure> {
     let ciphers = args.cipher.map(|cipher| match cipher {
         Cipher::Aes128 => CipherChoice::Aes128Gcm,
         Cipher::Aes256 => CipherChoice::Aes256Gcm,
@@ -66,6 +66,7 @@ pub(crate) fn client(args: &Client, alpn: &str) -> Result<ClientConfig, Failure>
         alpn: vec![alpn.as_bytes().to_vec()],
         ciphers: ciphers.into_iter().collect(),
         key_log: key_log(args.keylog.as_deref())?,
+        full_handshakes,
         ..ClientOptions::default()
     };
     let tls = if args.insecure {

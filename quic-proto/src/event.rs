@@ -21,7 +21,7 @@ pub enum Event {
 }
 
 /// What the handshake agreed on.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct HandshakeInfo {
     /// The application protocol (ALPN).

@@ -13,6 +13,7 @@
 //! - [`Network`] builds any other topology: nodes, links, and routes over several links, with NATs and several addresses.
 //! - [`Checker`]s assert after every step. Two rules need no asking: no deadline lies in the past, and no node keeps itself busy
 //!   without letting time pass.
+//! - A [`Pipe`] is one link without a network, for a proxy between real sockets.
 //! - [`Trace`]s tell what happened to every datagram, and [`Trace::difference`] where two runs part.
 //!
 //! # A protocol of your own
@@ -88,6 +89,7 @@ mod nat;
 mod network;
 mod node;
 mod packet;
+mod pipe;
 mod queue;
 pub mod quic;
 mod scenario;
@@ -101,6 +103,7 @@ pub use loss::Loss;
 pub use nat::Rebind;
 pub use network::{Network, Outcome};
 pub use node::{Either, Node, NodeId};
+pub use pipe::{Pipe, PipeStats};
 pub use queue::Queue;
 pub use scenario::{DOWN, Report, Scenario, Setup, UP};
 pub use sweep::{SEED, SEEDS, seeds, sweep};

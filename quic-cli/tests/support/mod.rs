@@ -44,7 +44,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A `quic serve` that is ready. It ends with the value.
+/// A `quic serve`, or another server of the command's, that is ready. It ends with the value.
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
@@ -55,9 +55,12 @@ pub struct Server {
 
 impl Server {
     pub fn start(args: &[&str]) -> Self {
-        let mut serve = vec!["serve", "--listen", "127.0.0.1:0"];
-        serve.extend(args);
-        let mut child = command(&serve).stdout(Stdio::piped()).spawn().expect("the server starts");
+        Self::with(&[&["serve", "--listen", "127.0.0.1:0"], args].concat())
+    }
+
+    /// Starts a server by its whole command line.
+    pub fn with(args: &[&str]) -> Self {
+        let mut child = command(args).stdout(Stdio::piped()).spawn().expect("the server starts");
         let out = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {

@@ -48,11 +48,18 @@ pub struct RecoveryConfig {
     pub peer_max_ack_delay: Duration,
     /// Whether to skip a packet number in the Data space now and then (RFC 9000 §21.4).
     pub skip_numbers: bool,
+    /// The number of the first packet in each space.
+    pub first_number: PacketNumber,
 }
 
 impl Default for RecoveryConfig {
     fn default() -> Self {
-        Self { packet_threshold: 3, peer_max_ack_delay: Duration::from_millis(25), skip_numbers: true }
+        Self {
+            packet_threshold: 3,
+            peer_max_ack_delay: Duration::from_millis(25),
+            skip_numbers: true,
+            first_number: 0,
+        }
     }
 }
 
@@ -137,7 +144,7 @@ impl Recovery {
     pub fn new(config: RecoveryConfig) -> Self {
         Self {
             config,
-            spaces: std::array::from_fn(|_| Space::new()),
+            spaces: std::array::from_fn(|_| Space::new(config.first_number)),
             pto: Pto::default(),
             episode: Episode::default(),
             reordering: Reordering::new(config.packet_threshold),
@@ -352,6 +359,18 @@ impl Recovery {
             if tracked.state == State::Outstanding {
                 out.lost.extend_from_slice(&tracked.packet.tokens);
             }
+        });
+        self.in_flight -= flight;
+        self.pto.reset(now);
+    }
+
+    /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
+        let generation = self.generation;
+        let flight = self.space_mut(space).remove_where(generation, |tracked| {
+            let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
+            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
         });
         self.in_flight -= flight;
         self.pto.reset(now);

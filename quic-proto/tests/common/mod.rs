@@ -46,7 +46,7 @@ pub fn null_server_with(limits: NullLimits) -> ServerConfig {
 }
 
 /// The wall clock when a test's time begins.
-pub const EPOCH: UnixTime = UnixTime::from_secs(1_000_000);
+pub const EPOCH: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 pub fn endpoint(seed: u8, server: Option<Arc<ServerConfig>>) -> Endpoint {
     let config = EndpointConfig::new(&[seed; 32]).build().unwrap();

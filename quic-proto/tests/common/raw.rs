@@ -44,6 +44,8 @@ pub struct Raw {
     pub token: Vec<u8>,
     /// Whether the token had validated our address when the real end met us.
     pub validated: Option<bool>,
+    /// How large datagrams with Initial packets are.
+    pub initial_size: usize,
     /// The number of the next packet, by space.
     pub numbers: [u64; 3],
     side: Side,
@@ -54,6 +56,8 @@ pub struct Raw {
     old_key: Option<Box<dyn PacketKey>>,
     crypto_sent: [u64; 3],
     pub dcid: Cid,
+    /// Our own id; to be changed before the handshake only.
+    pub scid: Cid,
     original: Cid,
     params: TransportParameters,
 }
@@ -110,6 +114,7 @@ impl Raw {
             path: FourTuple::to(address(7)),
             token: Vec::new(),
             validated: None,
+            initial_size: 1200,
             numbers: [0; 3],
             side,
             spec: spec(Version::V1).unwrap(),
@@ -119,6 +124,7 @@ impl Raw {
             old_key: None,
             crypto_sent: [0; 3],
             dcid: Cid::new(&ODCID).unwrap(),
+            scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
         }
@@ -167,7 +173,7 @@ impl Raw {
 
     /// Only the client's first flight, or what a server needs to wait for it.
     pub fn hello(&mut self, change: impl Fn(&mut TransportParameters) + 'static) {
-        self.params.initial_source_connection_id = Some(Cid::new(&SCID).unwrap());
+        self.params.initial_source_connection_id = Some(self.scid);
         change(&mut self.params);
         if self.side.is_client() {
             self.keys[0] =
@@ -253,7 +259,7 @@ impl Raw {
         self.numbers[slot(level)] += 1;
         let mut buf = vec![0; 3000];
         let keys = self.keys[slot(level)].as_ref().expect("keys of this level");
-        let scid = Cid::new(&SCID).unwrap();
+        let scid = self.scid;
         let mut w = Writer::new(&mut buf);
         let (number_at, length_at) = match level {
             Level::OneRtt => (header::encode_short(&mut w, &self.dcid, false, self.phase, number, 4), None),
@@ -268,7 +274,7 @@ impl Raw {
         frames(&mut w);
         if level == Level::Initial {
             let len = w.len();
-            w.zeros(1200_usize.saturating_sub(len + 16));
+            w.zeros(self.initial_size.saturating_sub(len + 16));
         }
         w.zeros(16);
         let len = w.len();
@@ -321,7 +327,7 @@ impl Raw {
     fn take(&mut self, mut rest: &mut [u8]) {
         while !rest.is_empty() {
             let (level, number_at, len) = if rest[0] & 0x80 == 0 {
-                let short = header::parse_short(rest, SCID.len()).unwrap();
+                let short = header::parse_short(rest, self.scid.len()).unwrap();
                 (Level::OneRtt, short.number_offset, rest.len())
             } else {
                 let long = header::parse_long(rest, self.spec).unwrap();

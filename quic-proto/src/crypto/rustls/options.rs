@@ -46,6 +46,8 @@ pub struct ClientOptions {
     pub ciphers: Vec<CipherChoice>,
     /// What to show to servers that ask who we are.
     pub identity: Option<Identity>,
+    /// Never resume a session of before: every handshake is a full one.
+    pub full_handshakes: bool,
     /// Where secrets are written for debugging; nowhere if `None`.
     pub key_log: Option<Arc<dyn KeyLog>>,
 }
@@ -88,8 +90,8 @@ mod with_provider {
     use super::super::{RustlsClient, RustlsServer, refused};
     use super::{CipherChoice, ClientOptions, Identity, ServerOptions};
     use crate::crypto::TlsConfigError;
-    use ::rustls::client::WantsClientCert;
     use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use ::rustls::client::{Resumption, WantsClientCert};
     use ::rustls::crypto::{CryptoProvider, verify_tls13_signature};
     use ::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use ::rustls::server::WebPkiClientVerifier;
@@ -137,6 +139,9 @@ mod with_provider {
                 None => builder.with_no_client_auth(),
             };
             config.alpn_protocols = options.alpn;
+            if options.full_handshakes {
+                config.resumption = Resumption::disabled();
+            }
             if let Some(key_log) = options.key_log {
                 config.key_log = key_log;
             }

@@ -125,6 +125,27 @@ fn clients_show_their_certificate() {
 }
 
 #[test]
+fn full_handshakes_offer_no_session() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    for full_handshakes in [false, true] {
+        let options = ClientOptions { full_handshakes, ..options(&["two"], &[]) };
+        let client = RustlsClient::with_roots(roots.clone(), options).unwrap();
+        let mut hellos = Vec::new();
+        for _ in 0..2 {
+            let mut hello = Vec::new();
+            client.start(1, "localhost", b"client params".to_vec()).unwrap().write(&mut hello);
+            hellos.push(hello.len());
+            // The server's tickets come at the end.
+            let (mut client, mut server) = ends(&client, &server, 1);
+            shake(&mut client, &mut server, 10_000).unwrap();
+        }
+        // A session to resume is a pre_shared_key extension more (RFC 8446 §4.2.11).
+        assert_eq!(hellos[0] == hellos[1], full_handshakes, "{hellos:?}");
+    }
+}
+
+#[test]
 fn junk_is_refused_with_an_alert() {
     let server = server_config(identity().0, &[b"two"]).unwrap();
     let mut session = server.start(1, Vec::new()).unwrap();
@@ -141,4 +162,29 @@ fn bad_configurations_are_refused() {
     let bad_name = client.start(1, "no name", Vec::new()).err();
     assert_eq!(bad_name, Some(TlsConfigError::InvalidServerName("no name".into())));
     assert!(client.start(1, "192.0.2.1", Vec::new()).is_ok());
+}
+
+#[test]
+fn bytes_left_over_when_keys_change_are_a_violation() {
+    // RFC 9001 §4.1.3: the beginning of another message behind the ClientHello, at the same level.
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    let mut hello = Vec::new();
+    client.session.write(&mut hello);
+    hello.push(1);
+    assert_eq!(server.session.read(&hello).unwrap_err().code, TransportErrorCode::PROTOCOL_VIOLATION);
+}
+
+#[test]
+fn tls_key_updates_are_refused() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    shake(&mut client, &mut server, 10_000).unwrap();
+    for end in [&mut client, &mut server] {
+        // RFC 9001 §6: "Endpoints MUST treat the receipt of a TLS KeyUpdate message as a connection error of type 0x010a".
+        let error = end.session.read(&[24, 0, 0, 1, 0]).unwrap_err();
+        assert_eq!(error.code, TransportErrorCode::crypto(10));
+    }
 }

@@ -1,4 +1,6 @@
 //! Sizes, rates, shares and times as people write them.
+//!
+//! Owns the parsers, which command lines use, and their inverses. Timers: none.
 
 use std::time::Duration;
 
@@ -11,7 +13,10 @@ fn split(text: &str) -> Result<(f64, String), String> {
 }
 
 /// A number of bytes: `1MiB`, `20MB`, `4096`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// If it is written otherwise, with what is wrong.
+pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor: f64 = match unit.as_str() {
         "" | "b" => 1.0,
@@ -32,7 +37,10 @@ fn whole(number: f64, text: &str) -> Result<u64, String> {
 }
 
 /// Bits per second: `100mbit`, `1gbit`, `500kbit`.
-pub(crate) fn rate(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// If it is written otherwise, with what is wrong.
+pub fn rate(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor = match unit.as_str() {
         "bit" => 1.0,
@@ -48,7 +56,10 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// A share: `1%`, `0.5%`.
-pub(crate) fn share(text: &str) -> Result<f64, String> {
+///
+/// # Errors
+/// If it is written otherwise, with what is wrong.
+pub fn share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').ok_or_else(|| format!("{text:?} must end with %"))?;
     let number: f64 = number.parse().map_err(|_| format!("{text:?} does not start with a number"))?;
     if (0.0..100.0).contains(&number) {
@@ -59,7 +70,10 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
 }
 
 /// A time: `40ms`, `1.5s`.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// If it is written otherwise, with what is wrong.
+pub fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     let seconds = match unit.as_str() {
         "us" => number / 1e6,
@@ -72,12 +86,17 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Bytes for a person to read.
-pub(crate) fn bytes(count: u64) -> String {
-    indicatif::HumanBytes(count).to_string()
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let power = count.ilog2() as usize / 10;
+    format!("{:.2} {}", count as f64 / 1024_f64.powi(power as i32), UNITS[power - 1])
 }
 
 /// Bytes in a time as a rate for a person to read.
-pub(crate) fn throughput(count: u64, time: Duration) -> String {
+pub fn throughput(count: u64, time: Duration) -> String {
     let bits = count as f64 * 8.0 / time.as_secs_f64().max(1e-9);
     match bits {
         bits if bits >= 1e9 => format!("{:.2} Gbit/s", bits / 1e9),
@@ -104,6 +123,15 @@ mod tests {
         assert!(share("1").is_err() && share("100%").is_err());
         assert_eq!(time("40ms"), Ok(Duration::from_millis(40)));
         assert!(time("4").is_err());
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.00 KiB");
+        assert_eq!(bytes(4 << 20), "4.00 MiB");
+        assert_eq!(bytes(u64::MAX), "16.00 EiB");
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! `quic perf client`.
+
+use super::server::Half;
+use super::{ClientArgs, datagrams};
+use crate::args;
+use crate::failure::Failure;
+use crate::get::{reach, resolve};
+use crate::serve::say;
+use crate::tls;
+use quic_perf::{ALPN, Ask, Datagrams, Error, Tally};
+use quic_proto::config::ClientConfig;
+use quic_tokio::{AppError, Connection, Endpoint};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
+    let config = tls::client(&args.client, ALPN, true)?;
+    let (host, port) = args::host_and_port(&args.addr)?;
+    let addresses = match args.client.connect {
+        Some(address) => vec![address],
+        None => resolve(&host, port).await?,
+    };
+    // The first connection finds the address that answers, and tells in plain words if none does.
+    let (endpoint, first) = reach(&config, addresses, &host, ALPN, args.client.timeout).await?;
+    let address = first.remote_address().map_err(Failure::Connection)?;
+    first.close(AppError::from(0), b"found");
+    let ours = Ours { endpoint: endpoint.clone(), config: Arc::new(config), address, host: host.into() };
+    let report = quic_perf::run(&ours, &args.load).await.map_err(Failure::Measurement)?;
+    say(if args.load.json { report.to_json() } else { report.to_string() }.trim_end());
+    endpoint.wait_idle().await;
+    Ok(())
+}
+
+/// quic-tokio, as quic-perf wants it.
+#[derive(Clone)]
+struct Ours {
+    endpoint: Endpoint,
+    config: Arc<ClientConfig>,
+    address: SocketAddr,
+    host: Arc<str>,
+}
+
+impl quic_perf::Client for Ours {
+    type Connection = Link;
+
+    async fn connect(&self) -> Result<Link, Error> {
+        Ok(Link(self.endpoint.connect_with(&self.config, self.address, &self.host)?.await?))
+    }
+
+    fn datagrams(&self) -> Option<Datagrams> {
+        Some(datagrams(&self.endpoint.io_stats()))
+    }
+}
+
+#[derive(Clone)]
+struct Link(Connection);
+
+impl quic_perf::Connection for Link {
+    async fn exchange(&self, ask: &Ask, tally: &Tally) -> Result<(), Error> {
+        let (send, recv) = self.0.open_bi().await?;
+        quic_perf::exchange(Half(send), Half(recv), ask, tally).await
+    }
+
+    fn close(&self) {
+        self.0.close(AppError::from(0), b"done");
+    }
+}
