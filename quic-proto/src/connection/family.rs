@@ -134,6 +134,11 @@ impl Family {
         each!(self, family => family.start(engine));
     }
 
+    /// Bytes of memory behind this enum, but for what the TLS library keeps.
+    pub(super) fn memory(&self) -> usize {
+        each!(self, family => size_of_val(&**family))
+    }
+
     pub(super) fn version(&self) -> Version {
         each!(self, family => family.version())
     }

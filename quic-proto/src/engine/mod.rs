@@ -200,9 +200,18 @@ impl Engine {
     /// The next event. What happened on streams comes before the end of the connection, so that nothing that arrived is overlooked.
     pub fn poll_event(&mut self) -> Option<Event> {
         if !matches!(self.events.front(), None | Some(Event::Closed(_))) {
-            return self.events.pop_front();
+            return self.pop_event();
         }
-        self.streams.poll_event().map(Event::Stream).or_else(|| self.events.pop_front())
+        self.streams.poll_event().map(Event::Stream).or_else(|| self.pop_event())
+    }
+
+    fn pop_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if self.events.is_empty() {
+            // They are few in the life of a connection, which keeps no memory for them.
+            self.events = VecDeque::new();
+        }
+        Some(event)
     }
 
     /// Asks for a PING in `space` with the next packet.
@@ -249,6 +258,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        ConnectionStats { path, buffers: self.streams.memory_used() as u64, ..self.stats }
+        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
+        ConnectionStats { path, buffers, memory, ..self.stats }
     }
 }

@@ -40,7 +40,6 @@ use bytes::Bytes;
 use handshake::Handshake;
 use keys::Ladder;
 use stash::Stash;
-use wire::params::TransportParameters;
 
 /// The IETF family's state of one connection.
 pub(crate) struct Ietf {
@@ -49,9 +48,12 @@ pub(crate) struct Ietf {
 
     handshake: Handshake,
     keys: Ladder,
-    stash: Stash,
-    local_params: TransportParameters,
-    peer_params: Option<TransportParameters>,
+    /// Until the handshake is confirmed, when no key is missing any more.
+    stash: Option<Box<Stash>>,
+    /// The exponent of the delays in our ACK frames (RFC 9000 §19.3).
+    ack_delay_exponent: u8,
+    /// That of the peer's, from its transport parameters once they were taken.
+    peer_ack_delay_exponent: Option<u8>,
     /// Our source connection id in long headers.
     local_scid: Cid,
     /// The destination of the client's very first packet (RFC 9000 §7.3).
@@ -83,8 +85,13 @@ impl Ietf {
         payload: &mut [u8],
     ) -> Opened {
         let opened = self.open_datagram(engine, now, ecn, payload);
-        if !self.stash.is_empty() {
-            self.open_stashed(engine, now);
+        if let Some(stash) = &self.stash {
+            if !stash.is_empty() {
+                self.open_stashed(engine, now);
+            }
+            if engine.confirmed {
+                self.stash = None;
+            }
         }
         // A closing connection has stopped its timers, and with them this one: it must not come back with a deadline in the past.
         let deadline = self.keys.deadline().filter(|_| engine.lifecycle.is_open());

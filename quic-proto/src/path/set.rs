@@ -19,6 +19,12 @@ pub struct PathSet {
 }
 
 impl PathSet {
+    /// Bytes of memory behind the paths.
+    pub fn memory(&self) -> usize {
+        let paths = 1 + usize::from(self.previous.is_some()) + self.probing.len();
+        paths * size_of::<Path>()
+    }
+
     /// A connection with its first path.
     pub fn new(first: Path) -> Self {
         let generations = first.generation;
