@@ -86,7 +86,7 @@ pub fn encode_packed_version_negotiation(
         return None;
     }
     let mut writer = Writer::new(out);
-    writer.u8(random_byte | 0xc0);
+    writer.u8(random_byte | 0x80);
     writer.u32(0);
     writer.u8((cid.len() as u8 - 3) * 0x11);
     writer.bytes(cid);
