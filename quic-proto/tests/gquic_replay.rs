@@ -145,7 +145,7 @@ impl Replay {
             let mut buffer = [0; 100];
             let len = if packet[0] & 0x80 != 0 {
                 let numbers: Vec<_> = versions.iter().map(|version| version.0).collect();
-                encode_packed_version_negotiation(&mut buffer, packet[0], &read.scid, &numbers)?
+                encode_packed_version_negotiation(&mut buffer, packet[0], &read.dcid, &read.scid, &numbers)?
             } else {
                 let mut w = Writer::new(&mut buffer);
                 negotiation::encode_public(&mut w, read.scid.first_chunk()?, &versions);

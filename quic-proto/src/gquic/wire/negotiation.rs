@@ -97,7 +97,8 @@ mod tests {
             assert_eq!(bytes(&case["versions"][0]), VERSION.0.to_be_bytes());
             let numbers: Vec<_> = versions.iter().map(|version| version.0).collect();
             let mut buffer = [0; 64];
-            let len = encode_packed_version_negotiation(&mut buffer, packet[0], &read.scid, &numbers);
+            let len =
+                encode_packed_version_negotiation(&mut buffer, packet[0], &read.dcid, &read.scid, &numbers);
             assert_eq!(len.map(|len| &buffer[..len]), Some(&packet[..]));
         }
     }
