@@ -221,6 +221,10 @@ impl<W: World> Endpoint for Looped<W> {
     fn close(&self, code: AppError, reason: &[u8]) {
         let mut state = self.state.borrow_mut();
         state.closed[self.end as usize] = true;
+        // They are in the application's hands already.
+        for client in std::mem::take(&mut state.clients[self.end as usize]) {
+            state.world.refuse(self.end, client);
+        }
         state.world.close(self.end, code, reason);
     }
 

@@ -1,6 +1,6 @@
 //! quic-tokio behind the traits of the suite, to which it maps one to one.
 //!
-//! Owns [`Tokio`]. Timers: those of behaviours that sleep.
+//! Owns [`Tokio`] and [`TokioSharded`]. Timers: those of behaviours that sleep.
 
 use crate::{
     Adapter, Configs, Connection, Endpoint, Incoming, Pair, ReadError, RecvStream, SendStream, Setup,
@@ -8,7 +8,8 @@ use crate::{
 };
 use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::invariants::Version;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// Tasks of a tokio runtime.
@@ -18,26 +19,41 @@ impl Adapter for Tokio {
     type Endpoint = Tokioed;
 
     fn run(setup: Setup, behaviour: impl AsyncFnOnce(&Pair<Tokioed>)) {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let pair = pair(setup);
-            tokio::time::timeout(Duration::from_secs(30), behaviour(&pair)).await.expect("it hangs");
-        });
+        run(NonZeroU8::MIN, setup, behaviour);
     }
 }
 
-fn pair(setup: Setup) -> Pair<Tokioed> {
+/// The same, with two shards for each endpoint.
+pub struct TokioSharded;
+
+impl Adapter for TokioSharded {
+    type Endpoint = Tokioed;
+
+    fn run(setup: Setup, behaviour: impl AsyncFnOnce(&Pair<Tokioed>)) {
+        run(NonZeroU8::MIN.saturating_add(1), setup, behaviour);
+    }
+}
+
+fn run(shards: NonZeroU8, setup: Setup, behaviour: impl AsyncFnOnce(&Pair<Tokioed>)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let pair = pair(shards, setup);
+        tokio::time::timeout(Duration::from_secs(30), behaviour(&pair)).await.expect("it hangs");
+    });
+}
+
+fn pair(shards: NonZeroU8, setup: Setup) -> Pair<Tokioed> {
     let Configs { endpoint, client, server } = setup.build();
-    let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
-    let server = quic_tokio::Endpoint::new(endpoint.clone(), Some(server), bind()).unwrap();
-    let at = server.local_addr().unwrap();
+    let [client_end, server_end] = [None, Some(server)].map(|server| {
+        let any = "127.0.0.1:0".parse().unwrap();
+        quic_tokio::Endpoint::sharded(endpoint.clone(), server, any, shards).unwrap()
+    });
+    let server = server_end.local_addr().unwrap();
     let end = |mut endpoint: quic_tokio::Endpoint| {
         endpoint.set_default_client_config(client.clone());
-        Tokioed { endpoint, server: at }
+        Tokioed { endpoint, server }
     };
-    let client = quic_tokio::Endpoint::new(endpoint, None, bind()).unwrap();
-    Pair { client: end(client), server: end(server) }
+    Pair { client: end(client_end), server: end(server_end) }
 }
 
 /// A port that is closed: what is sent there comes back as an ICMP error, which is no reason to give up.

@@ -389,6 +389,11 @@ impl Recovery {
         }
     }
 
+    /// Bytes of memory behind the record of what was sent.
+    pub fn memory(&self) -> usize {
+        self.spaces.iter().map(|space| space.ring.memory()).sum()
+    }
+
     /// Bytes in flight on the present path.
     pub fn bytes_in_flight(&self) -> u64 {
         self.in_flight
