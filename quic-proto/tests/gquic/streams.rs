@@ -285,7 +285,10 @@ fn a_client_whose_address_changes_is_followed() {
 
 #[test]
 fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
-    let (mut pair, c, s) = usual();
+    // With windows so large that no update is due.
+    let wide =
+        TransportConfig::default().stream_window(32 << 20, 32 << 20).connection_window(32 << 20, 32 << 20);
+    let (mut pair, c, s) = connected(wide);
     let id = send(pair.c(c), b"much, please", true);
     pair.settle();
     let before = pair.c(c).stats().sent;
