@@ -119,6 +119,12 @@ impl Endpoint {
         server_name: &str,
         config: &ClientConfig,
     ) -> Result<ConnectionHandle, ConnectError> {
+        // What has just ended may have an address to give up.
+        for handle in &self.sending {
+            if let Some(slot) = slot(&mut self.slots, *handle) {
+                self.router.drain(*handle, &mut slot.connection);
+            }
+        }
         let (handle, connection) = self.router.connect(now, to, server_name, config)?;
         self.add(handle, connection);
         Ok(handle)

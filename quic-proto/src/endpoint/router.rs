@@ -92,8 +92,8 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the address, the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
-    /// this address already).
+    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already and
+    /// the peer's packets would not be told apart.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -111,7 +111,7 @@ impl Router {
         let handle = self.demux.insert().ok_or(ConnectError::TooManyConnections)?;
         if self.config.cid_len == 0 && !self.demux.set_tuple(handle, to) {
             self.demux.remove(handle);
-            return Err(ConnectError::TooManyConnections);
+            return Err(ConnectError::AddressInUse(to.remote));
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
         // Made now, as a connection does not know how to make one.
@@ -119,7 +119,7 @@ impl Router {
             (config.versions.len() > 1).then(|| self.init(now, to, version, Arc::clone(&config.transport)));
         let connection = Connection::client(init, again, config, server_name).and_then(|connection| {
             let routed = !connection.is_routed_by_address() || self.demux.set_tuple(handle, to);
-            if routed { Ok(connection) } else { Err(ConnectError::TooManyConnections) }
+            if routed { Ok(connection) } else { Err(ConnectError::AddressInUse(to.remote)) }
         });
         match connection {
             Ok(mut connection) => {
@@ -252,6 +252,7 @@ impl Router {
                 }
             }
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            EndpointEventKind::ReleaseAddress => self.demux.clear_tuple(handle),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
                     tracing::warn!(
