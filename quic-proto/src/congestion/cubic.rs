@@ -437,8 +437,8 @@ mod tests {
         assert_eq!(target(&cubic), 70_000);
     }
 
-    /// RFC 9438 §4.10: "K is set to 0, and W_max is set to the congestion window size at the beginning of the current congestion
-    /// avoidance stage", and cwnd_prior to the window.
+    /// RFC 9438 §4.10: "K is set to 0, and `W_max` is set to the congestion window size at the beginning of the current congestion
+    /// avoidance stage", and `cwnd_prior` to the window.
     #[test]
     fn slow_start_may_end_without_a_loss() {
         let mut cubic = Cubic::new(MTU);

@@ -19,13 +19,13 @@ pub struct DeliveryMark {
     delivered: u32,
     /// P.lost.
     lost: u32,
-    /// P.tx_in_flight, the packet included; saturates.
+    /// `P.tx_in_flight`, the packet included; saturates.
     in_flight: u32,
-    /// How long before the packet was sent P.delivered_time was.
+    /// How long before the packet was sent `P.delivered_time` was.
     since_delivery: Ticks,
-    /// How long before the packet was sent P.first_send_time was: the draft's send_elapsed.
+    /// How long before the packet was sent `P.first_send_time` was: the draft's `send_elapsed`.
     since_first_send: Ticks,
-    /// P.is_app_limited.
+    /// `P.is_app_limited`.
     app_limited: bool,
 }
 
@@ -59,19 +59,19 @@ impl DeliveryMark {
 /// The draft's RS: what an acknowledgement tells of the path.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct RateSample {
-    /// RS.delivery_rate, in bytes per second; zero if it is not reliable.
+    /// `RS.delivery_rate`, in bytes per second; zero if it is not reliable.
     pub(super) rate: f64,
     /// RS.delivered: bytes delivered since the packet was sent.
     pub(super) delivered: u64,
-    /// RS.prior_delivered: what had been delivered when the packet was sent.
+    /// `RS.prior_delivered`: what had been delivered when the packet was sent.
     pub(super) prior_delivered: u64,
-    /// RS.is_app_limited.
+    /// `RS.is_app_limited`.
     pub(super) app_limited: bool,
-    /// RS.tx_in_flight.
+    /// `RS.tx_in_flight`.
     pub(super) in_flight: u64,
     /// RS.lost: bytes that were declared lost since the packet was sent.
     pub(super) lost: u64,
-    /// RS.newly_acked.
+    /// `RS.newly_acked`.
     pub(super) newly_acked: u64,
     /// RS.rtt.
     pub(super) rtt: Duration,
@@ -99,12 +99,12 @@ impl DeliveryRate {
         self.app_limited.is_some()
     }
 
-    /// MarkConnectionAppLimited().
+    /// `MarkConnectionAppLimited()`.
     pub(super) fn mark_app_limited(&mut self, in_flight: u64) {
         self.app_limited = Some(self.delivered + in_flight);
     }
 
-    /// OnPacketSent(): `in_flight` includes the packet.
+    /// `OnPacketSent()`: `in_flight` includes the packet.
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64) -> DeliveryMark {
         if in_flight <= bytes {
             (self.first_send_time, self.delivered_time) = (now, now);
@@ -130,7 +130,7 @@ impl DeliveryRate {
         u64::from((self.lost as u32).wrapping_sub(mark.lost))
     }
 
-    /// UpdateRateSample() for the newest of the packets that an ACK frame acknowledges, and GenerateRateSample().
+    /// `UpdateRateSample()` for the newest of the packets that an ACK frame acknowledges, and `GenerateRateSample()`.
     pub(super) fn on_ack(&mut self, sample: &AckSample) -> RateSample {
         let &AckSample { now, sent, bytes, mark, .. } = sample;
         // What it was when the packet was sent: the difference to what it is now fits 32 bits.
@@ -207,8 +207,8 @@ mod tests {
         );
     }
 
-    /// "when the estimator notices that the ack_rate for a flight is faster than the send rate for the flight, it filters out the
-    /// implausible ack_rate": here the acknowledgements of a second come at once.
+    /// "when the estimator notices that the `ack_rate` for a flight is faster than the send rate for the flight, it filters out the
+    /// implausible `ack_rate"`: here the acknowledgements of a second come at once.
     #[test]
     fn acknowledgements_in_a_lump_do_not_exaggerate() {
         let mut delivery = DeliveryRate::default();

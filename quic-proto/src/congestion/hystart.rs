@@ -72,7 +72,7 @@ impl HyStart {
         Step { growth, ends: false }
     }
 
-    /// Returns whether the rounds of CSS are over: "If CSS_ROUNDS rounds are complete, enter congestion avoidance" (§4.2).
+    /// Returns whether the rounds of CSS are over: "If `CSS_ROUNDS` rounds are complete, enter congestion avoidance" (§4.2).
     fn begin_round(&mut self, now: Instant) -> bool {
         if self.samples > 0 {
             self.last_min = Some(self.current_min);

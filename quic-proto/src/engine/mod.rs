@@ -12,6 +12,7 @@
 
 pub mod budget;
 pub mod crypto_stream;
+pub mod family;
 pub mod intents;
 pub mod lifecycle;
 pub mod packet;
@@ -92,6 +93,7 @@ pub struct Engine {
     /// All packets share the Data space.
     single_space: bool,
     path_config: PathConfig,
+    path_challenges: bool,
     events: VecDeque<Event>,
     outcome: Outcome,
     probe_tokens: Vec<crate::recovery::token::Token>,
@@ -127,6 +129,8 @@ pub struct EngineParts {
     pub paths: PathSet,
     /// What all paths begin with.
     pub path_config: PathConfig,
+    /// See [`EngineRules`](start::EngineRules).
+    pub path_challenges: bool,
     /// Ids that we issued.
     pub local_cids: LocalCids,
     /// Ids that the peer issued.
@@ -152,6 +156,7 @@ impl Engine {
             acks: parts.acks,
             paths: parts.paths,
             path_config: parts.path_config,
+            path_challenges: parts.path_challenges,
             local_cids: parts.local_cids,
             peer_cids: parts.peer_cids,
             cid_generator: parts.cid_generator,

@@ -40,6 +40,10 @@ impl Engine {
         if space == SpaceId::Data {
             self.validate_ecn(now, space, ecn);
         }
+        // Something that was sent on the active path has arrived.
+        if !self.path_challenges && self.outcome.largest_acked_size > 0 {
+            self.paths.on_heard();
+        }
         self.settle(now, family);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! outstanding, and each fits a packet; a server's SHLO is the last that it says. Timers: see the family.
 
 use super::crypto::kdf::KeyMaterial;
+use super::crypto::source_token;
 use super::hello::client::{ClientHello, Hello};
 use super::hello::server::{Accept, Answer, ServerHello};
 use super::hello::{Agreement, Scene};
@@ -18,7 +19,6 @@ use crate::engine::crypto_stream::CryptoStream;
 use crate::error::TransportError;
 use crate::event::{Event, HandshakeInfo};
 use crate::id::SpaceId;
-use crate::timer::Timer;
 
 /// What is negotiated: there is but one AEAD. As quic-go and Chromium name it, with the length of the tag.
 const CIPHER: &str = "AES_128_GCM_12";
@@ -128,15 +128,6 @@ impl Handshake {
 }
 
 impl Gquic {
-    /// A client's first flight; a server has nothing to say yet.
-    pub(crate) fn start(&mut self, engine: &mut Engine) {
-        let deadline = engine.now() + engine.config.handshake_timeout;
-        engine.timers.set(Timer::Handshake, Some(deadline));
-        if let Err(error) = self.say_hello(engine, None) {
-            Self::fail(engine, &error);
-        }
-    }
-
     /// Bytes of stream 1 in a packet of `level`.
     pub(super) fn on_crypto(
         &mut self,
@@ -165,7 +156,8 @@ impl Gquic {
         let token = Message::parse(data).ok().flatten().and_then(|message| message.get(tags::STK));
         let remote = engine.paths.active().tuple.remote;
         let now = self.epoch.at(engine.now());
-        let sent = token.and_then(|token| hello.settings().check_token(token, remote, now, self.cid));
+        let sent = token
+            .and_then(|token| source_token::check(hello.settings().tokens(), token, remote, now, self.cid));
         if let Some(sent) = sent {
             self.handshake.resume(sent, offset);
         }
@@ -211,7 +203,7 @@ impl Gquic {
     }
 
     /// The client's first hello, or the next one after a rejection.
-    fn say_hello(
+    pub(super) fn say_hello(
         &mut self,
         engine: &mut Engine,
         rejection: Option<&Message<'_>>,
@@ -282,9 +274,9 @@ impl Gquic {
         self.handshake.stream.write(message);
         self.handshake.level = level;
     }
+}
 
-    /// Whether an ACK may go along with handshake bytes: it must not take the room that a hello needs.
-    pub(super) fn may_ack_with_handshake(&self, engine: &Engine) -> bool {
-        engine.acks[SpaceId::Data as usize].ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
-    }
+/// Whether an ACK may go along with handshake bytes: it must not take the room that a hello needs.
+pub(super) fn leaves_room_for_hello(engine: &Engine) -> bool {
+    engine.acks[SpaceId::Data as usize].ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
 }

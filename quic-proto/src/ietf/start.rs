@@ -134,16 +134,6 @@ impl Ietf {
             received_token: None,
         }
     }
-
-    /// Packets are told apart by our ids, unless those have no bytes: then the endpoint knows.
-    pub(crate) fn is_routed_by_address(&self, _engine: &Engine) -> bool {
-        false
-    }
-
-    /// Our source connection id, under which the endpoint routes packets here.
-    pub(crate) fn local_cid(&self) -> Cid {
-        self.local_scid
-    }
 }
 
 /// Parameters from the settings (RFC 9000 §18.2).

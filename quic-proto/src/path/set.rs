@@ -113,6 +113,16 @@ impl PathSet {
         Some(path.generation)
     }
 
+    /// The peer has shown that it receives what is sent on the active path: it need not be validated otherwise, and there is nothing to go
+    /// back to.
+    pub fn on_heard(&mut self) {
+        if !self.active.amplification.is_validated() {
+            self.active.amplification.validate();
+            self.active.validation = None;
+            self.previous = None;
+        }
+    }
+
     /// Drops what failed validation by `now`. If that is the active path, the last validated one becomes active again.
     ///
     /// # Errors

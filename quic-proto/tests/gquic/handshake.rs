@@ -6,6 +6,7 @@ use crate::support::{
     trust,
 };
 use quic_proto::config::TransportConfig;
+use quic_proto::connection::Connection;
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
@@ -68,7 +69,7 @@ fn a_server_opens_streams_of_its_own() {
 fn delays(pair: &mut Pair, c: ConnectionHandle) -> u32 {
     let start = pair.now;
     for count in 0..100 {
-        if pair.client.get(c).is_some_and(|connection| connection.is_established()) {
+        if pair.client.get(c).is_some_and(Connection::is_established) {
             return count;
         }
         pair.run(DELAY);
@@ -259,7 +260,7 @@ fn handshakes_survive_a_bad_network() {
         });
         let c = pair.connect(&config);
         pair.run(Duration::from_secs(30));
-        let established = pair.client.get(c).is_some_and(|connection| connection.is_established());
+        let established = pair.client.get(c).is_some_and(Connection::is_established);
         assert!(established, "seed {seed}: {:?} {:?}", pair.client_closed(), pair.server_closed());
         let id = send(pair.c(c), &[7; 50_000], true);
         pair.run(Duration::from_secs(30));

@@ -51,7 +51,7 @@ impl Control {
         self.cwnd_limited[0] || self.cwnd_limited[1]
     }
 
-    /// InitPacingRate(), "after the first non-zero RTT sample".
+    /// `InitPacingRate()`, "after the first non-zero RTT sample".
     pub(super) fn on_first_rtt(&mut self, initial_window: u64, smoothed: Duration) {
         if self.pacing_rate.is_none() && smoothed > Duration::ZERO {
             let nominal_bandwidth = initial_window as f64 / smoothed.as_secs_f64();
@@ -66,23 +66,23 @@ impl Control {
 }
 
 impl Bbr {
-    /// BDPMultiple(), with this bandwidth.
+    /// `BDPMultiple()`, with this bandwidth.
     fn bdp_of(&self, bw: f64, gain: f64) -> u64 {
         let Some(min_rtt) = self.min_rtt.min else { return self.initial_window };
         (gain * bw * min_rtt.as_secs_f64()) as u64
     }
 
-    /// BDPMultiple(), with `BBR.bw`.
+    /// `BDPMultiple()`, with `BBR.bw`.
     pub(super) fn bdp(&self, gain: f64) -> u64 {
         self.bdp_of(self.model.bw, gain)
     }
 
-    /// Inflight(), with this bandwidth.
+    /// `Inflight()`, with this bandwidth.
     pub(super) fn inflight(&self, bw: f64, gain: f64) -> u64 {
         self.quantization_budget(self.bdp_of(bw, gain))
     }
 
-    /// QuantizationBudget(). "For QUIC, in the simplest case, offload_budget is equal to the send quantum".
+    /// `QuantizationBudget()`. "For QUIC, in the simplest case, `offload_budget` is equal to the send quantum".
     fn quantization_budget(&self, inflight_cap: u64) -> u64 {
         let cap = inflight_cap.max(self.control.send_quantum).max(self.min_pipe_cwnd());
         if self.state == State::ProbeBwUp { cap + 2 * self.mtu } else { cap }
@@ -93,12 +93,12 @@ impl Bbr {
         4 * self.mtu
     }
 
-    /// SetPacingRate().
+    /// `SetPacingRate()`.
     pub(super) fn set_pacing_rate(&mut self) {
         self.set_pacing_rate_with_gain(self.state.pacing_gain());
     }
 
-    /// SetPacingRateWithGain().
+    /// `SetPacingRateWithGain()`.
     pub(super) fn set_pacing_rate_with_gain(&mut self, gain: f64) {
         let rate = gain * self.model.bw * PACING_MARGIN;
         if let Some(current) = &mut self.control.pacing_rate
@@ -108,13 +108,13 @@ impl Bbr {
         }
     }
 
-    /// SetSendQuantum(). It is what the flight must have room for; the pacer has a quantum of its own, for all controllers.
+    /// `SetSendQuantum()`. It is what the flight must have room for; the pacer has a quantum of its own, for all controllers.
     pub(super) fn set_send_quantum(&mut self) {
         let millisecond = self.control.pacing_rate.unwrap_or(0.0) / 1000.0;
         self.control.send_quantum = (millisecond as u64).min(MAX_QUANTUM).max(2 * self.mtu);
     }
 
-    /// SetCwnd(), with UpdateMaxInflight().
+    /// `SetCwnd()`, with `UpdateMaxInflight()`.
     pub(super) fn set_cwnd(&mut self) {
         let cap = self.bdp(self.state.cwnd_gain()).saturating_add(self.model.extra_acked);
         let max_inflight = self.quantization_budget(cap);
@@ -129,19 +129,19 @@ impl Bbr {
         self.bound_cwnd_for_model();
     }
 
-    /// ProbeRTTCwnd().
+    /// `ProbeRTTCwnd()`.
     pub(super) fn probe_rtt_cwnd(&self) -> u64 {
         self.bdp(State::ProbeRtt.cwnd_gain()).max(self.min_pipe_cwnd())
     }
 
-    /// BoundCwndForProbeRTT().
+    /// `BoundCwndForProbeRTT()`.
     fn bound_cwnd_for_probe_rtt(&mut self) {
         if self.state == State::ProbeRtt {
             self.control.cwnd = self.control.cwnd.min(self.probe_rtt_cwnd());
         }
     }
 
-    /// BoundCwndForModel().
+    /// `BoundCwndForModel()`.
     fn bound_cwnd_for_model(&mut self) {
         let bounds = &self.model.bounds;
         let cap = match self.state {
@@ -153,14 +153,14 @@ impl Bbr {
         self.control.cwnd = self.control.cwnd.min(cap);
     }
 
-    /// SaveCwnd().
+    /// `SaveCwnd()`.
     pub(super) fn save_cwnd(&mut self) {
         let modulated = self.recovery.is_some() || self.state == State::ProbeRtt;
         let floor = if modulated { self.control.prior_cwnd } else { 0 };
         self.control.prior_cwnd = self.control.cwnd.max(floor);
     }
 
-    /// RestoreCwnd().
+    /// `RestoreCwnd()`.
     pub(super) fn restore_cwnd(&mut self) {
         self.control.cwnd = self.control.cwnd.max(self.control.prior_cwnd);
     }

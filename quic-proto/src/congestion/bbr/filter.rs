@@ -16,7 +16,7 @@ impl MaxBw {
         self.current.max(self.previous)
     }
 
-    /// AdvanceMaxBwFilter(). A cycle without a sample, because the application was the limit, is no cycle: "BBR will not discard old max
+    /// `AdvanceMaxBwFilter()`. A cycle without a sample, because the application was the limit, is no cycle: "BBR will not discard old max
     /// bandwidth samples that were not app-limited" for it.
     pub(super) fn advance(&mut self) {
         if self.current > 0.0 {

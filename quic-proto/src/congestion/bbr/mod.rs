@@ -15,7 +15,7 @@
 //! | `model` | "Updating Network Path Model Parameters": rounds, bandwidth, aggregation, and the response to loss |
 //! | `startup` | "Startup", "Drain", and the estimator of a full pipe |
 //! | `probe_bw` | "ProbeBW": the cycle of probing |
-//! | `probe_rtt` | "ProbeRTT", and restarting from idle |
+//! | `probe_rtt` | "`ProbeRTT`", and restarting from idle |
 //! | `control` | "Updating Control Parameters": pacing rate, quantum, window |
 //!
 //! Names of functions and fields are the draft's, and what they do is its pseudocode; comments tell where QUIC differs. Volumes are in bytes,
@@ -91,12 +91,12 @@ impl State {
         }
     }
 
-    /// IsInAProbeBWState().
+    /// `IsInAProbeBWState()`.
     const fn is_probe_bw(self) -> bool {
         matches!(self, Self::ProbeBwDown | Self::ProbeBwCruise | Self::ProbeBwRefill | Self::ProbeBwUp)
     }
 
-    /// IsProbingBW().
+    /// `IsProbingBW()`.
     const fn is_probing(self) -> bool {
         matches!(self, Self::Startup | Self::ProbeBwRefill | Self::ProbeBwUp)
     }
@@ -173,7 +173,7 @@ impl Bbr {
         }
     }
 
-    /// UpdateModelAndState() and UpdateControlParameters(). `recovering` tells whether a recovery period lasted until this acknowledgement.
+    /// `UpdateModelAndState()` and `UpdateControlParameters()`. `recovering` tells whether a recovery period lasted until this acknowledgement.
     fn update(&mut self, recovering: bool) {
         self.update_latest_delivery_signals();
         self.update_congestion_signals();
@@ -191,13 +191,13 @@ impl Bbr {
         self.set_cwnd();
     }
 
-    /// OnEnterFastRecovery(), for a loss that no recovery period covers.
+    /// `OnEnterFastRecovery()`, for a loss that no recovery period covers.
     fn enter_recovery(&mut self) {
         self.save_state_upon_loss();
         self.recovery = Some(RecoveryPeriod { since: Some(self.now) });
     }
 
-    /// SaveStateUponLoss().
+    /// `SaveStateUponLoss()`.
     fn save_state_upon_loss(&mut self) {
         self.save_cwnd();
         self.undo = Undo { state: None, bounds: self.model.bounds };
@@ -218,7 +218,7 @@ impl Bbr {
         }
     }
 
-    /// HandleSpuriousLossDetection().
+    /// `HandleSpuriousLossDetection()`.
     fn handle_spurious_loss_detection(&mut self) {
         self.restore_cwnd();
         self.model.is_loss_in_round = false;

@@ -94,37 +94,37 @@ impl Model {
         }
     }
 
-    /// ResetCongestionSignals().
+    /// `ResetCongestionSignals()`.
     pub(super) fn reset_congestion_signals(&mut self) {
         self.is_loss_in_round = false;
         self.bw_latest = 0.0;
         self.inflight_latest = 0;
     }
 
-    /// ResetShortTermModel().
+    /// `ResetShortTermModel()`.
     pub(super) fn reset_short_term(&mut self) {
         self.bounds.bw_shortterm = f64::INFINITY;
         self.bounds.inflight_shortterm = INFINITE;
     }
 
-    /// BoundBWForModel().
+    /// `BoundBWForModel()`.
     pub(super) fn bound_bw(&mut self) {
         self.bw = self.max_bw.min(self.bounds.bw_shortterm);
     }
 }
 
-/// IsInflightTooHigh(): whether more than the tolerated share of the flight was lost.
+/// `IsInflightTooHigh()`: whether more than the tolerated share of the flight was lost.
 pub(super) fn is_inflight_too_high(rs: &RateSample) -> bool {
     rs.lost as f64 > rs.in_flight as f64 * LOSS_THRESH
 }
 
 impl Bbr {
-    /// StartRound().
+    /// `StartRound()`.
     pub(super) fn start_round(&mut self) {
         self.rounds.next_delivered = self.delivery.delivered();
     }
 
-    /// UpdateRound().
+    /// `UpdateRound()`.
     fn update_round(&mut self) {
         self.rounds.start = self.rs.prior_delivered >= self.rounds.next_delivered;
         if self.rounds.start {
@@ -135,7 +135,7 @@ impl Bbr {
         }
     }
 
-    /// UpdateLatestDeliverySignals().
+    /// `UpdateLatestDeliverySignals()`.
     pub(super) fn update_latest_delivery_signals(&mut self) {
         let (model, rs) = (&mut self.model, &self.rs);
         model.bw_latest = model.bw_latest.max(rs.rate);
@@ -146,7 +146,7 @@ impl Bbr {
         }
     }
 
-    /// AdvanceLatestDeliverySignals().
+    /// `AdvanceLatestDeliverySignals()`.
     pub(super) fn advance_latest_delivery_signals(&mut self) {
         if self.model.loss_round_start {
             self.model.bw_latest = self.rs.rate;
@@ -154,7 +154,7 @@ impl Bbr {
         }
     }
 
-    /// UpdateCongestionSignals().
+    /// `UpdateCongestionSignals()`.
     pub(super) fn update_congestion_signals(&mut self) {
         self.update_max_bw();
         if self.model.loss_round_start {
@@ -163,7 +163,7 @@ impl Bbr {
         }
     }
 
-    /// UpdateMaxBw().
+    /// `UpdateMaxBw()`.
     fn update_max_bw(&mut self) {
         self.update_round();
         let (rate, model) = (self.rs.rate, &mut self.model);
@@ -172,7 +172,7 @@ impl Bbr {
         }
     }
 
-    /// AdaptLowerBoundsFromCongestion(), with InitLowerBounds() and LossLowerBounds().
+    /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`.
     fn adapt_lower_bounds_from_congestion(&mut self) {
         if self.state.is_probing() || !self.model.is_loss_in_round {
             return;
@@ -190,7 +190,7 @@ impl Bbr {
         bounds.inflight_shortterm = model.inflight_latest.max(reduced);
     }
 
-    /// UpdateACKAggregation().
+    /// `UpdateACKAggregation()`.
     pub(super) fn update_ack_aggregation(&mut self) {
         let (model, newly_acked) = (&mut self.model, self.rs.newly_acked);
         let start = *model.extra_acked_interval_start.get_or_insert(self.now);
@@ -206,7 +206,7 @@ impl Bbr {
         model.extra_acked = model.extra_acked_filter.update(len, self.rounds.count, extra);
     }
 
-    /// NoteLoss().
+    /// `NoteLoss()`.
     pub(super) fn note_loss(&mut self) {
         if !self.model.is_loss_in_round {
             self.model.loss_round_delivered = self.delivery.delivered();
@@ -215,7 +215,7 @@ impl Bbr {
         self.model.is_loss_in_round = true;
     }
 
-    /// HandleLostPacket().
+    /// `HandleLostPacket()`.
     pub(super) fn handle_lost_packet(&mut self, packet: &LostPacket) {
         let lost = self.delivery.on_lost(packet.bytes, packet.mark);
         self.note_loss();
@@ -232,7 +232,7 @@ impl Bbr {
         }
     }
 
-    /// HandleInflightTooHigh().
+    /// `HandleInflightTooHigh()`.
     pub(super) fn handle_inflight_too_high(&mut self, rs: &RateSample) {
         self.cycle.prev_probe_too_high = true;
         self.cycle.is_bw_probe_sample = false;
@@ -247,7 +247,7 @@ impl Bbr {
     }
 }
 
-/// InflightAtLoss(): at which volume in flight the losses crossed the threshold, within the packet of `size` bytes.
+/// `InflightAtLoss()`: at which volume in flight the losses crossed the threshold, within the packet of `size` bytes.
 fn inflight_at_loss(rs: &RateSample, size: u64) -> u64 {
     let before = rs.in_flight.saturating_sub(size) as f64;
     let lost_before = rs.lost.saturating_sub(size) as f64;
@@ -259,7 +259,7 @@ fn inflight_at_loss(rs: &RateSample, size: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// "(lost_prev + lost_prefix) / (inflight_prev + lost_prefix) >= BBR.LossThresh", solved for the prefix.
+    /// "(`lost_prev` + `lost_prefix`) / (`inflight_prev` + `lost_prefix`) >= BBR.LossThresh", solved for the prefix.
     #[test]
     fn the_volume_at_which_losses_crossed_the_threshold() {
         let rs = RateSample { in_flight: 100_000, lost: 3000, ..RateSample::default() };

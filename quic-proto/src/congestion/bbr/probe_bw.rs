@@ -1,4 +1,4 @@
-//! ProbeBW: the steady state, which probes for more bandwidth every two to three seconds, and otherwise leaves some to others.
+//! `ProbeBW`: the steady state, which probes for more bandwidth every two to three seconds, and otherwise leaves some to others.
 //!
 //! Invariants: `inflight_longterm` grows in Up only, or to what was in flight without excess loss; one probe reacts to excess loss once.
 
@@ -11,7 +11,7 @@ const HEADROOM: f64 = 0.15;
 /// The shortest wait between probes, and what chance adds to it at most.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 const PROBE_WAIT_SPREAD: Duration = Duration::from_secs(1);
-/// The bound of T_reno, in rounds. Chance takes away one of them.
+/// The bound of `T_reno`, in rounds. Chance takes away one of them.
 const RENO_ROUNDS: u64 = 63;
 /// The slope of `inflight_longterm` doubles each round, this often at most.
 const MAX_UP_ROUNDS: u32 = 30;
@@ -69,7 +69,7 @@ impl Cycle {
 }
 
 impl Bbr {
-    /// StartProbeBW_DOWN().
+    /// `StartProbeBW_DOWN()`.
     pub(super) fn start_probe_bw_down(&mut self) {
         self.model.reset_congestion_signals();
         self.cycle.up_acked_per_inc = INFINITE;
@@ -80,12 +80,12 @@ impl Bbr {
         self.state = State::ProbeBwDown;
     }
 
-    /// StartProbeBW_CRUISE().
+    /// `StartProbeBW_CRUISE()`.
     pub(super) fn start_probe_bw_cruise(&mut self) {
         self.state = State::ProbeBwCruise;
     }
 
-    /// StartProbeBW_REFILL().
+    /// `StartProbeBW_REFILL()`.
     pub(super) fn start_probe_bw_refill(&mut self) {
         self.model.reset_short_term();
         self.cycle.up_rounds = 0;
@@ -96,7 +96,7 @@ impl Bbr {
         self.state = State::ProbeBwRefill;
     }
 
-    /// StartProbeBW_UP().
+    /// `StartProbeBW_UP()`.
     fn start_probe_bw_up(&mut self) {
         self.cycle.ack_phase = AckPhase::ProbeStarting;
         self.start_round();
@@ -106,7 +106,7 @@ impl Bbr {
         self.raise_inflight_longterm_slope();
     }
 
-    /// UpdateProbeBWCyclePhase().
+    /// `UpdateProbeBWCyclePhase()`.
     pub(super) fn update_probe_bw_cycle_phase(&mut self) {
         if !self.full_pipe.reached || self.adapt_long_term_model() {
             return;
@@ -137,7 +137,7 @@ impl Bbr {
         }
     }
 
-    /// IsTimeToProbeBW().
+    /// `IsTimeToProbeBW()`.
     fn probe_bw_if_time(&mut self) -> bool {
         // HasElapsedInPhase(BBR.bw_probe_wait)
         let elapsed = self.now > self.cycle.stamp + self.cycle.wait;
@@ -148,31 +148,31 @@ impl Bbr {
         due
     }
 
-    /// PickProbeWait().
+    /// `PickProbeWait()`.
     fn pick_probe_wait(&mut self) {
         self.cycle.rounds_since_probe_up = self.dice.0.below(2);
         let spread = self.dice.0.below(PROBE_WAIT_SPREAD.as_nanos() as u64);
         self.cycle.wait = PROBE_WAIT + Duration::from_nanos(spread);
     }
 
-    /// IsRenoCoexistenceProbeTime(): Reno's window grows by a packet each round, so that T_reno is a number of packets.
+    /// `IsRenoCoexistenceProbeTime()`: Reno's window grows by a packet each round, so that `T_reno` is a number of packets.
     fn is_reno_coexistence_probe_time(&self) -> bool {
         let rounds = (self.target_inflight() / self.mtu).min(RENO_ROUNDS);
         self.cycle.rounds_since_probe_up >= rounds
     }
 
-    /// TargetInflight().
+    /// `TargetInflight()`.
     pub(super) fn target_inflight(&self) -> u64 {
         self.bdp(1.0).min(self.control.cwnd)
     }
 
-    /// IsTimeToCruise().
+    /// `IsTimeToCruise()`.
     fn is_time_to_cruise(&self) -> bool {
         self.in_flight <= self.inflight_with_headroom()
             && self.in_flight <= self.inflight(self.model.max_bw, 1.0)
     }
 
-    /// IsTimeToGoDown().
+    /// `IsTimeToGoDown()`.
     fn is_time_to_go_down(&mut self) -> bool {
         let longterm = self.model.bounds.inflight_longterm;
         // "Precautionary Bandwidth Probing: Deceleration", "as soon as C.inflight reaches this risky level": before this acknowledgement took
@@ -191,7 +191,7 @@ impl Bbr {
         self.full_pipe.now
     }
 
-    /// InflightWithHeadroom().
+    /// `InflightWithHeadroom()`.
     pub(super) fn inflight_with_headroom(&self) -> u64 {
         let longterm = self.model.bounds.inflight_longterm;
         if longterm == INFINITE {
@@ -201,14 +201,14 @@ impl Bbr {
         longterm.saturating_sub(headroom).max(self.min_pipe_cwnd())
     }
 
-    /// RaiseInflightLongtermSlope().
+    /// `RaiseInflightLongtermSlope()`.
     fn raise_inflight_longterm_slope(&mut self) {
         let growth_this_round = 1 << self.cycle.up_rounds;
         self.cycle.up_rounds = (self.cycle.up_rounds + 1).min(MAX_UP_ROUNDS);
         self.cycle.up_acked_per_inc = (self.control.cwnd / growth_this_round).max(self.mtu);
     }
 
-    /// ProbeInflightLongtermUpward().
+    /// `ProbeInflightLongtermUpward()`.
     fn probe_inflight_longterm_upward(&mut self) {
         if !self.control.is_cwnd_limited() || self.control.cwnd < self.model.bounds.inflight_longterm {
             return;
@@ -226,7 +226,7 @@ impl Bbr {
         }
     }
 
-    /// AdaptLongTermModel(); `true` if it decided a transition.
+    /// `AdaptLongTermModel()`; `true` if it decided a transition.
     fn adapt_long_term_model(&mut self) -> bool {
         if self.cycle.ack_phase == AckPhase::ProbeStarting && self.rounds.start {
             self.cycle.ack_phase = AckPhase::ProbeFeedback;

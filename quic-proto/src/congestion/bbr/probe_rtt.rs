@@ -1,4 +1,4 @@
-//! ProbeRTT: the smallest round-trip time, and how to see it again when a queue has hidden it for five seconds.
+//! `ProbeRTT`: the smallest round-trip time, and how to see it again when a queue has hidden it for five seconds.
 //!
 //! Invariant: `min_rtt` is the smallest of the last ten seconds, refreshed by a flight that is half of what fills the pipe.
 
@@ -50,7 +50,7 @@ impl MinRtt {
 }
 
 impl Bbr {
-    /// UpdateMinRTT().
+    /// `UpdateMinRTT()`.
     pub(super) fn update_min_rtt(&mut self) {
         let (min, now, rtt) = (&mut self.min_rtt, self.now, self.rs.rtt);
         // Before the first sample nothing can have expired.
@@ -64,7 +64,7 @@ impl Bbr {
         }
     }
 
-    /// CheckProbeRTT().
+    /// `CheckProbeRTT()`.
     pub(super) fn check_probe_rtt(&mut self) {
         if self.state != State::ProbeRtt && self.min_rtt.expired && !self.min_rtt.idle_restart {
             // EnterProbeRTT() comes first in the draft: SaveCwnd() then keeps the larger of the windows of before and now.
@@ -82,7 +82,7 @@ impl Bbr {
         }
     }
 
-    /// HandleProbeRTT().
+    /// `HandleProbeRTT()`.
     fn handle_probe_rtt(&mut self) {
         // "Ignore low rate samples during ProbeRTT".
         self.delivery.mark_app_limited(self.in_flight);
@@ -98,7 +98,7 @@ impl Bbr {
         }
     }
 
-    /// CheckProbeRTTDone().
+    /// `CheckProbeRTTDone()`.
     fn check_probe_rtt_done(&mut self) {
         if self.min_rtt.done.is_some_and(|done| self.now > done) {
             self.min_rtt.probe_stamp = self.now;
@@ -107,7 +107,7 @@ impl Bbr {
         }
     }
 
-    /// ExitProbeRTT().
+    /// `ExitProbeRTT()`.
     fn exit_probe_rtt(&mut self) {
         self.model.reset_short_term();
         if self.full_pipe.reached {
@@ -118,7 +118,7 @@ impl Bbr {
         }
     }
 
-    /// HandleRestartFromIdle(), whose condition the caller has checked: nothing is in flight, and the application was the limit.
+    /// `HandleRestartFromIdle()`, whose condition the caller has checked: nothing is in flight, and the application was the limit.
     pub(super) fn handle_restart_from_idle(&mut self) {
         self.min_rtt.idle_restart = true;
         self.model.extra_acked_interval_start = Some(self.now);

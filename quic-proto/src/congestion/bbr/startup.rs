@@ -30,19 +30,19 @@ pub(super) struct FullPipe {
 }
 
 impl FullPipe {
-    /// ResetFullBW().
+    /// `ResetFullBW()`.
     pub(super) fn reset(&mut self) {
         (self.bw, self.count, self.now) = (0.0, 0, false);
     }
 }
 
 impl Bbr {
-    /// EnterStartup().
+    /// `EnterStartup()`.
     pub(super) fn enter_startup(&mut self) {
         self.state = State::Startup;
     }
 
-    /// CheckFullBWReached().
+    /// `CheckFullBWReached()`.
     pub(super) fn check_full_bw_reached(&mut self) {
         let (full, rs) = (&mut self.full_pipe, &self.rs);
         if full.now || !self.rounds.start || rs.app_limited {
@@ -58,7 +58,7 @@ impl Bbr {
         full.reached |= full.now;
     }
 
-    /// CheckStartupDone().
+    /// `CheckStartupDone()`.
     pub(super) fn check_startup_done(&mut self, recovering: bool) {
         self.check_startup_high_loss(recovering);
         if self.state == State::Startup && self.full_pipe.reached {
@@ -66,7 +66,7 @@ impl Bbr {
         }
     }
 
-    /// CheckStartupHighLoss(): "in fast recovery for at least one full packet-timed round trip" is when a recovery period lasted until the
+    /// `CheckStartupHighLoss()`: "in fast recovery for at least one full packet-timed round trip" is when a recovery period lasted until the
     /// end of a round in which loss was looked for.
     fn check_startup_high_loss(&mut self, recovering: bool) {
         if !self.model.loss_round_start {
@@ -89,13 +89,13 @@ impl Bbr {
         self.model.bounds.inflight_longterm = self.bdp(1.0).max(self.model.inflight_latest);
     }
 
-    /// EnterDrain().
+    /// `EnterDrain()`.
     fn enter_drain(&mut self) {
         self.state = State::Drain;
         self.full_pipe.drain_start_round = self.rounds.count;
     }
 
-    /// CheckDrainDone().
+    /// `CheckDrainDone()`.
     pub(super) fn check_drain_done(&mut self) {
         if self.state == State::Drain
             && (self.in_flight <= self.inflight(self.model.bw, 1.0)

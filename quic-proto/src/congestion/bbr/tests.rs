@@ -288,7 +288,7 @@ fn startup_goes_on_with_little_loss_or_with_few_ranges() {
     }
 }
 
-/// "Never Exiting PROBE_UP (or STARTUP) When Application-Limited With No Loss".
+/// "Never Exiting `PROBE_UP` (or STARTUP) When Application-Limited With No Loss".
 #[test]
 fn startup_goes_on_while_the_application_is_the_limit() {
     let mut sim = Sim::new();
@@ -349,7 +349,7 @@ fn down_leads_to_refill_when_it_is_time_to_probe() {
     assert_eq!(sim.bbr.state, State::ProbeBwRefill, "without Cruise");
 }
 
-/// T_reno: a flow with a small window probes as often as Reno fills its own.
+/// `T_reno`: a flow with a small window probes as often as Reno fills its own.
 #[test]
 fn a_small_flow_probes_after_as_many_rounds_as_it_has_packets() {
     let mut sim = Sim::new();
@@ -386,7 +386,7 @@ fn up_ends_on_a_bandwidth_plateau() {
     assert_eq!(sim.lost, 0, "it ends before the queue is full");
 }
 
-/// "Never Exiting PROBE_UP … When Application-Limited With No Loss".
+/// "Never Exiting `PROBE_UP` … When Application-Limited With No Loss".
 #[test]
 fn up_goes_on_while_the_application_is_the_limit() {
     let mut sim = Sim::in_state(State::ProbeBwUp);
@@ -657,7 +657,7 @@ fn persistent_congestion_closes_the_window() {
     assert!(sim.bbr.window() >= before / 2);
 }
 
-/// "Handling Application-Limited Sending During PROBE_REFILL".
+/// "Handling Application-Limited Sending During `PROBE_REFILL`".
 #[test]
 fn an_application_that_pauses_in_refill_does_not_spoil_the_estimate() {
     let mut sim = Sim::in_state(State::ProbeBwRefill);
