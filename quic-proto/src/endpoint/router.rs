@@ -282,6 +282,17 @@ impl Router {
         self.demux.len()
     }
 
+    /// Whether a datagram belongs to a connection here, or to a client that waits.
+    pub fn owns(&mut self, datagram: &Datagram<'_>) -> bool {
+        let peeked = peek(datagram.payload, self.config.cid_len);
+        self.owner(datagram, peeked.as_ref().ok()).is_some()
+    }
+
+    /// Whether there are connections to which packets come without an id of ours: they are found by their addresses.
+    pub fn routes_by_address(&self) -> bool {
+        self.demux.has_tuples()
+    }
+
     /// How many clients wait for a decision.
     pub fn waiting(&self) -> usize {
         self.pending.len()
@@ -301,19 +312,7 @@ impl Router {
             ) => Cid::new(dcid).ok(),
             Err(_) => None,
         };
-        // A short header without an id is found by the addresses alone.
-        let short = matches!(peeked, Ok(Peeked::Short { .. }));
-        match dcid.and_then(|dcid| self.lookup(path, &dcid, short)) {
-            Some(Target::Connection(handle)) => return Routed::Connection(handle),
-            Some(Target::Pending(id)) => return self.buffer(id, datagram),
-            None => {}
-        }
-        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
-        // versions might allow the use of a long header."
-        if let Some(handle) = self.demux.by_reset(path.remote, payload) {
-            return Routed::Connection(handle);
-        }
-        match self.lookup_old(path, payload) {
+        match self.owner(datagram, peeked.as_ref().ok()) {
             Some(Target::Connection(handle)) => return Routed::Connection(handle),
             Some(Target::Pending(id)) => return self.buffer(id, datagram),
             None => {}
@@ -330,6 +329,24 @@ impl Router {
             Ok(Peeked::VersionNegotiation { .. }) => Routed::Dropped(DropReason::UnknownConnection),
             Err(_) => Routed::Dropped(DropReason::Malformed),
         }
+    }
+
+    /// Who has a claim to a datagram.
+    fn owner(&mut self, datagram: &Datagram<'_>, peeked: Option<&Peeked<'_>>) -> Option<Target> {
+        let (path, payload) = (datagram.path, &*datagram.payload);
+        let named = peeked.and_then(|peeked| {
+            let (Peeked::Short { dcid }
+            | Peeked::Long { dcid, .. }
+            | Peeked::VersionNegotiation { dcid, .. }) = peeked;
+            // A short header without an id is found by the addresses alone.
+            let short = matches!(peeked, Peeked::Short { .. });
+            Cid::new(dcid).ok().and_then(|dcid| self.lookup(path, &dcid, short))
+        });
+        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+        // versions might allow the use of a long header."
+        named
+            .or_else(|| self.demux.by_reset(path.remote, payload).map(Target::Connection))
+            .or_else(|| self.lookup_old(path, payload))
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
