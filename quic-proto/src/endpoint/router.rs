@@ -252,6 +252,8 @@ impl Router {
                 }
             }
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            // Where our ids have no bytes, connections go on to be told apart by their addresses.
+            EndpointEventKind::ReleaseAddress if self.config.cid_len == 0 => {}
             EndpointEventKind::ReleaseAddress => self.demux.clear_tuple(handle),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
@@ -301,9 +303,21 @@ impl Router {
             ) => Cid::new(dcid).ok(),
             Err(_) => None,
         };
-        // A short header without an id is found by the addresses alone.
-        let short = matches!(peeked, Ok(Peeked::Short { .. }));
-        match dcid.and_then(|dcid| self.lookup(path, &dcid, short)) {
+        // A short header without an id is found by the addresses alone. The id in a long one is that which the client chose as long as it
+        // knows none of ours; in some versions it never does.
+        let (chosen, own) = match peeked {
+            Ok(Peeked::Long { version, .. }) => (true, !Version(version).packs_id_lengths()),
+            _ => (false, true),
+        };
+        // RFC 9000 §17.3.1: the fixed bit: "Packets containing a zero value for this bit are not valid packets in this version".
+        let old = payload.first().is_some_and(|first| first & 0xc0 == 0);
+        let target = if old {
+            self.lookup_old(path, payload)
+        } else {
+            dcid.and_then(|dcid| self.lookup(path, &dcid, chosen, own))
+                .or_else(|| self.lookup_negotiation(path, payload))
+        };
+        match target {
             Some(Target::Connection(handle)) => return Routed::Connection(handle),
             Some(Target::Pending(id)) => return self.buffer(id, datagram),
             None => {}
@@ -313,14 +327,9 @@ impl Router {
         if let Some(handle) = self.demux.by_reset(path.remote, payload) {
             return Routed::Connection(handle);
         }
-        match self.lookup_old(path, payload) {
-            Some(Target::Connection(handle)) => return Routed::Connection(handle),
-            Some(Target::Pending(id)) => return self.buffer(id, datagram),
-            None => {}
-        }
         match peeked {
-            // RFC 9000 §17.3.1: without the fixed bit it is none of ours, and what we gave to others knows no resets.
-            Ok(Peeked::Short { .. }) | Err(_) if payload.first().is_some_and(|first| first & 0xc0 == 0) => {
+            // What we gave to peers of other versions knows no resets.
+            _ if old => {
                 self.greet_old(now, datagram, out).unwrap_or(Routed::Dropped(DropReason::UnknownConnection))
             }
             Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
@@ -333,28 +342,29 @@ impl Router {
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    /// The id may be one that the client has `chosen`, which counts together with its address, so that it can be in nobody's way; and one that
+    /// leads to a connection (`own`) from wherever it comes.
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, chosen: bool, own: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }
-        // The id that a client chose counts together with its address, so that it can be in nobody's way. A client that has seen a packet
-        // of ours uses our id; short headers come after that (RFC 9000 §7.2).
-        let chosen = if short { None } else { self.demux.by_initial(path.remote, dcid) };
-        chosen.or_else(|| self.demux.by_cid(dcid).map(Target::Connection))
+        let chosen = if chosen { self.demux.by_initial(path.remote, dcid) } else { None };
+        chosen.or_else(|| if own { self.demux.by_cid(dcid).map(Target::Connection) } else { None })
     }
 
-    /// Packets that differ from RFC 8999: short headers without the fixed bit name the connection by the 8 bytes that the client chose, or,
-    /// from a server, not at all; and a server's Version Negotiation packet may have other ids than ours.
+    /// Short packets of versions before RFC 9000: their headers name the connection by the 8 bytes that the client chose or, from a server,
+    /// not at all.
     fn lookup_old(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
-        let first = *payload.first()?;
-        let negotiation = first & 0x80 != 0 && payload.get(1..5) == Some(&[0; 4]);
-        if first & 0xc0 != 0 && !negotiation {
-            return None;
-        }
-        let chosen = payload.get(1..9).and_then(|id| Cid::new(id).ok()).filter(|_| !negotiation);
+        let chosen = payload.get(1..9).and_then(|id| Cid::new(id).ok());
         chosen
-            .and_then(|id| self.lookup(path, &id, false))
+            .and_then(|id| self.lookup(path, &id, true, true))
             .or_else(|| self.demux.by_tuple(path).map(Target::Connection))
+    }
+
+    /// A server's Version Negotiation packet may name the connection in another way than ours.
+    fn lookup_negotiation(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
+        let negotiates = payload.get(1..5) == Some(&[0; 4]);
+        negotiates.then(|| self.demux.by_tuple(path).map(Target::Connection))?
     }
 
     fn buffer(&mut self, id: u64, datagram: &Datagram<'_>) -> Routed {

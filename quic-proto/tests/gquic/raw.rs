@@ -38,6 +38,7 @@ pub(crate) struct RawClient {
     pub(crate) cid: Cid,
     pub(crate) number: u64,
     pub(crate) now: Instant,
+    port: u16,
     /// Where the next hello goes in stream 1.
     offset: u64,
     pub(crate) heard: Heard,
@@ -62,6 +63,7 @@ impl RawClient {
             cid: Cid::new(&[id; 8]).unwrap(),
             number: 0,
             now: Instant::from_millis(1),
+            port: 1,
             offset: 0,
             heard: Heard::default(),
             undiversified: None,
@@ -114,7 +116,7 @@ impl RawClient {
 
     /// Gives a datagram to the server and takes what it sends.
     pub(crate) fn exchange(&mut self, server: &mut Endpoint, mut datagram: Vec<u8>) {
-        let path = FourTuple::to(address(1));
+        let path = FourTuple::to(address(self.port));
         server.handle_datagram(self.now, Datagram { path, ecn: None, payload: &mut datagram });
         self.listen(server);
     }
@@ -213,10 +215,15 @@ impl RawClient {
 
     /// A client whose handshake is over.
     pub(crate) fn connected(server: &mut Endpoint) -> Self {
-        let mut client = Self::new(7);
+        Self::connected_from(server, 1)
+    }
+
+    /// As [`connected`](Self::connected), from this port.
+    pub(crate) fn connected_from(server: &mut Endpoint, port: u16) -> Self {
+        let mut client = Self { port, ..Self::new(7) };
         client.begin(server);
         let key = PrivateKey::from_bytes([5; 32]);
-        let nonce = client.nonce(1);
+        let nonce = client.nonce(port.into());
         let chlo = client.complete(&key, &nonce).pad().finish();
         let scfg = Scfg::parse(client.messages()[1].get(tags::SCFG).unwrap()).unwrap();
         let chain = client.messages()[1].get(tags::CRT).unwrap().to_vec();
