@@ -242,6 +242,11 @@ impl Demux {
         self.initials.get(&(remote, *dcid)).copied()
     }
 
+    /// Whether any connection is found by its addresses.
+    pub(super) fn has_tuples(&self) -> bool {
+        !self.tuples.is_empty()
+    }
+
     /// The connection between these addresses. One that was opened without knowing our address is found by the peer's alone.
     pub(super) fn by_tuple(&self, tuple: FourTuple) -> Option<ConnectionHandle> {
         self.tuples.get(&tuple).or_else(|| self.tuples.get(&FourTuple::to(tuple.remote))).copied()

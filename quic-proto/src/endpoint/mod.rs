@@ -322,6 +322,17 @@ impl Endpoint {
         self.router.connections()
     }
 
+    /// Whether a datagram belongs to a connection here, or to a client that waits. For those who spread connections over several endpoints
+    /// on one port and do not know whose it is.
+    pub fn owns(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.router.owns(datagram)
+    }
+
+    /// Whether there are connections to which packets come without an id of ours: they are found by their addresses.
+    pub fn routes_by_address(&self) -> bool {
+        self.router.routes_by_address()
+    }
+
     /// What became of datagrams and clients so far.
     pub fn stats(&self) -> RouterStats {
         self.router.stats()

@@ -92,8 +92,8 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already and
-    /// the peer's packets would not be told apart.
+    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already
+    /// and the peer's packets would not be told apart.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -284,6 +284,17 @@ impl Router {
         self.demux.len()
     }
 
+    /// Whether a datagram belongs to a connection here, or to a client that waits.
+    pub fn owns(&mut self, datagram: &Datagram<'_>) -> bool {
+        let peeked = peek(datagram.payload, self.config.cid_len);
+        self.owner(datagram, peeked.as_ref().ok()).is_some()
+    }
+
+    /// Whether there are connections to which packets come without an id of ours: they are found by their addresses.
+    pub fn routes_by_address(&self) -> bool {
+        self.demux.has_tuples()
+    }
+
     /// How many clients wait for a decision.
     pub fn waiting(&self) -> usize {
         self.pending.len()
@@ -297,48 +308,49 @@ impl Router {
     fn find(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
         let (path, payload) = (datagram.path, &*datagram.payload);
         let peeked = peek(payload, self.config.cid_len);
-        let dcid = match &peeked {
-            Ok(
-                Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. },
-            ) => Cid::new(dcid).ok(),
-            Err(_) => None,
-        };
-        // A short header without an id is found by the addresses alone. The id in a long one is that which the client chose as long as it
-        // knows none of ours; in some versions it never does.
-        let (chosen, own) = match peeked {
-            Ok(Peeked::Long { version, .. }) => (true, !Version(version).packs_id_lengths()),
-            _ => (false, true),
-        };
-        // RFC 9000 §17.3.1: the fixed bit: "Packets containing a zero value for this bit are not valid packets in this version".
-        let old = payload.first().is_some_and(|first| first & 0xc0 == 0);
-        let target = if old {
-            self.lookup_old(path, payload)
-        } else {
-            dcid.and_then(|dcid| self.lookup(path, &dcid, chosen, own))
-                .or_else(|| self.lookup_negotiation(path, payload))
-        };
-        match target {
+        match self.owner(datagram, peeked.as_ref().ok()) {
             Some(Target::Connection(handle)) => return Routed::Connection(handle),
             Some(Target::Pending(id)) => return self.buffer(id, datagram),
             None => {}
         }
-        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
-        // versions might allow the use of a long header."
-        if let Some(handle) = self.demux.by_reset(path.remote, payload) {
-            return Routed::Connection(handle);
-        }
         match peeked {
             // What we gave to peers of other versions knows no resets.
-            _ if old => {
+            _ if is_old(payload) => {
                 self.greet_old(now, datagram, out).unwrap_or(Routed::Dropped(DropReason::UnknownConnection))
             }
-            Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
+            Ok(Peeked::Short { dcid }) => self.reset(now, path, Cid::new(dcid).ok(), payload.len(), out),
             Ok(Peeked::Long { version, dcid, scid, .. }) => {
                 self.greet(now, datagram, Version(version), (dcid, scid), out)
             }
             Ok(Peeked::VersionNegotiation { .. }) => Routed::Dropped(DropReason::UnknownConnection),
             Err(_) => Routed::Dropped(DropReason::Malformed),
         }
+    }
+
+    /// Who has a claim to a datagram.
+    fn owner(&mut self, datagram: &Datagram<'_>, peeked: Option<&Peeked<'_>>) -> Option<Target> {
+        let (path, payload) = (datagram.path, &*datagram.payload);
+        let target = if is_old(payload) {
+            self.lookup_old(path, payload)
+        } else {
+            let named = peeked.and_then(|peeked| self.lookup_named(path, peeked));
+            named.or_else(|| self.lookup_negotiation(path, payload))
+        };
+        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+        // versions might allow the use of a long header."
+        target.or_else(|| self.demux.by_reset(path.remote, payload).map(Target::Connection))
+    }
+
+    /// The owner of a packet by the id in its header. A short header without an id is found by the addresses alone.
+    fn lookup_named(&mut self, path: FourTuple, peeked: &Peeked<'_>) -> Option<Target> {
+        let (Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. }) =
+            peeked;
+        // The id in a long header is that which the client chose as long as it knows none of ours; in some versions it never does.
+        let (chosen, own) = match peeked {
+            Peeked::Long { version, .. } => (true, !Version(*version).packs_id_lengths()),
+            _ => (false, true),
+        };
+        Cid::new(dcid).ok().and_then(|dcid| self.lookup(path, &dcid, chosen, own))
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
@@ -408,6 +420,12 @@ impl Router {
     fn is_full(&self) -> bool {
         self.server.as_ref().is_some_and(|server| self.demux.len() >= server.max_connections)
     }
+}
+
+/// Whether a packet is of a version before RFC 9000, whose §17.3.1 says of the fixed bit: "Packets containing a zero value for this bit are
+/// not valid packets in this version".
+fn is_old(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & 0xc0 == 0)
 }
 
 fn limits(server: &ServerConfig) -> PendingLimits {

@@ -57,6 +57,19 @@ pub(crate) fn hello() -> Builder<'static> {
     hello
 }
 
+/// A server's packet in the clear.
+pub(crate) fn from_server(cid: &Cid, number: u64, frames: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 60 + frames.len()];
+    let mut w = Writer::new(&mut out);
+    header::encode_long(&mut w, LongType::Handshake, &Cid::EMPTY, cid, number, None);
+    let len = w.len();
+    w.bytes(frames);
+    let end = w.len() + TAG;
+    out.truncate(end);
+    NullAead::new(Side::Server).seal(number, &mut out, len);
+    out
+}
+
 impl RawClient {
     pub(crate) fn new(id: u8) -> Self {
         Self {
@@ -215,12 +228,12 @@ impl RawClient {
 
     /// A client whose handshake is over.
     pub(crate) fn connected(server: &mut Endpoint) -> Self {
-        Self::connected_from(server, 1)
+        Self::connected_as(server, 7, 1)
     }
 
-    /// As [`connected`](Self::connected), from this port.
-    pub(crate) fn connected_from(server: &mut Endpoint, port: u16) -> Self {
-        let mut client = Self { port, ..Self::new(7) };
+    /// As [`connected`](Self::connected), with an id of this byte, from this port.
+    pub(crate) fn connected_as(server: &mut Endpoint, id: u8, port: u16) -> Self {
+        let mut client = Self { port, ..Self::new(id) };
         client.begin(server);
         let key = PrivateKey::from_bytes([5; 32]);
         let nonce = client.nonce(port.into());

@@ -147,10 +147,9 @@ fn the_oldest_clients_get_an_answer_in_their_shape() {
 
 #[test]
 fn clients_may_choose_the_same_id() {
-    // Two connections of one id from two addresses, and a third client whose NAT forgets it.
     let (_, for_server) = settings(ecdsa());
     let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
-    let mut clients = [RawClient::connected_from(&mut end, 1), RawClient::connected_from(&mut end, 2)];
+    let mut clients = [RawClient::connected_as(&mut end, 7, 1), RawClient::connected_as(&mut end, 7, 2)];
     assert_eq!(end.connections(), 2);
     for client in &mut clients {
         let heard = client.heard.packets;
@@ -161,6 +160,20 @@ fn clients_may_choose_the_same_id() {
         assert!(client.heard.packets > heard, "each is answered");
         assert_eq!(client.heard.closed, None);
     }
+}
+
+#[test]
+fn an_id_of_zeros_is_an_id() {
+    // The bytes behind the first are those of a version negotiation packet.
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let mut client = RawClient::connected_as(&mut end, 0, 1);
+    let heard = client.heard.packets;
+    for _ in 0..2 {
+        let packet = client.secure(&[7]);
+        client.exchange(&mut end, packet);
+    }
+    assert!(client.heard.packets > heard);
 }
 
 #[test]
