@@ -5,6 +5,7 @@
 mod common;
 mod handshake;
 mod hostile;
+mod log;
 mod raw;
 mod streams;
 mod support;
