@@ -12,7 +12,7 @@ use quic_proto::recovery::{
     AckInfo, Ctx, Outcome, Recovery, RecoveryConfig, Rtt, SentPacket, Situation, Token,
 };
 use quic_proto::rng::SeededRng;
-use quic_proto::streams::{PeerLimits, ReadError, Streams, StreamsConfig};
+use quic_proto::streams::{PeerLimits, ReadError, StreamRules, Streams, StreamsConfig};
 use quic_proto::time::{Duration, Instant};
 use std::hint::black_box;
 
@@ -149,6 +149,7 @@ fn streams(side: Side) -> Streams {
         max_bidi: 10,
         max_uni: 10,
         send_buffer: 1 << 20,
+        rules: StreamRules::default(),
     });
     streams.set_peer_limits(PeerLimits {
         max_data: window,

@@ -1,13 +1,16 @@
-//! A whole transfer between two connections in one thread and in virtual time, by quic-proto and by quinn-proto.
+//! What two connections cost in one thread and in virtual time, by quic-proto and by quinn-proto.
 //!
-//! [`link`] owns the clock and the wires, [`ours`] and [`theirs`] put the two libraries at their ends, [`counting`] counts heap
-//! allocations. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size and congestion control; the
-//! only differences are those of their interfaces, which the README lists.
+//! [`link`] owns the clock and the wires, [`workloads`] the applications, [`ours`] and [`theirs`] put the two libraries below them, [`tls`] is
+//! rustls alone, [`counting`] counts the heap. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size
+//! and congestion control; the only differences are those of their interfaces, which the README lists.
 
 pub mod counting;
+pub mod library;
 pub mod link;
 pub mod ours;
 pub mod theirs;
+pub mod tls;
+pub mod workloads;
 
 /// Bytes that a stream may have under way: both libraries get the same.
 pub const STREAM_WINDOW: u32 = 1_250_000;
@@ -15,8 +18,10 @@ pub const STREAM_WINDOW: u32 = 1_250_000;
 pub const CONNECTION_WINDOW: u32 = 15_000_000;
 /// Bytes that a sender may have written and not yet acknowledged.
 pub const SEND_BUFFER: u32 = 10_000_000;
+/// Streams that the peer may have open at once.
+pub const STREAMS: u32 = 256;
 /// Datagrams that are handed over at once, as with UDP segmentation offload.
-pub const BATCH: usize = 10;
+pub const BATCH: usize = 64;
 /// The name of the server.
 pub const SERVER_NAME: &str = "localhost";
 /// The application's protocol.

@@ -5,7 +5,8 @@
 //! allocate in steady state.
 
 use crate::BATCH;
-use crate::counting::allocations;
+use crate::counting::{Account, allocations, charge};
+use crate::library::{Library, News};
 use std::collections::VecDeque;
 
 /// How long a datagram is under way, in nanoseconds.
@@ -25,69 +26,105 @@ pub struct Batch {
     pub segment: usize,
 }
 
-/// A connection with its endpoint and its application.
-pub trait End {
-    /// Datagrams came. They may be decrypted in place.
-    fn receive(&mut self, now: u64, batch: &mut Batch);
-    /// Writes what is to be sent, over whatever `batch` held before. `false` if there is nothing.
-    fn transmit(&mut self, now: u64, batch: &mut Batch) -> bool;
-    /// Does what is due.
-    fn timeout(&mut self, now: u64);
-    /// When something will be due, in nanoseconds.
-    fn next_timeout(&mut self) -> Option<u64>;
-    /// Bytes that the application received.
-    fn received(&self) -> u64;
-    /// Whether all was sent and acknowledged (a client), or received (a server).
-    fn is_done(&self) -> bool;
+/// What runs over connections.
+pub trait Application<L: Library> {
+    /// The library has news.
+    fn on_news(&mut self, library: &mut L, connection: L::Connection, news: News<L::Stream>);
+    /// How much of the workload is done, in units of its own.
+    fn progress(&self) -> u64;
 }
 
-/// What a transfer cost, after its first quarter.
+/// A library with its application.
+pub struct End<L, A> {
+    /// The library.
+    pub library: L,
+    /// The application.
+    pub application: A,
+}
+
+/// What a part of a run cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Datagrams that the sender sent from the very start.
-    pub datagrams: u64,
-    /// Datagrams that the sender sent.
-    pub packets: u64,
-    /// Datagrams that the receiver sent back.
-    pub replies: u64,
+    /// Datagrams that the client and the server sent.
+    pub datagrams: [u64; 2],
     /// Real time.
     pub nanos: u64,
-    /// Heap allocations.
+    /// Heap allocations of both libraries.
     pub allocations: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Marks {
-    packets: [u64; 2],
+/// Where counters stood.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    datagrams: [u64; 2],
     at: std::time::Instant,
     allocations: u64,
 }
 
-/// Wires in both directions; `0` is the client.
-struct Link<'a> {
-    ends: [&'a mut dyn End; 2],
+impl Marks {
+    /// What it cost from there to `end`.
+    pub fn until(&self, end: &Self) -> Cost {
+        Cost {
+            datagrams: std::array::from_fn(|at| end.datagrams[at] - self.datagrams[at]),
+            nanos: end.at.duration_since(self.at).as_nanos() as u64,
+            allocations: end.allocations - self.allocations,
+        }
+    }
+}
+
+const ACCOUNTS: [Account; 2] = [Account::Client, Account::Server];
+
+/// Wires in both directions between a client, which is `0`, and a server.
+pub struct Link<L, A> {
+    /// The two ends.
+    pub ends: [End<L, A>; 2],
     /// What travels to each end, with the time of arrival.
     wires: [VecDeque<(u64, Batch)>; 2],
     spare: Vec<Batch>,
-    packets: [u64; 2],
+    datagrams: [u64; 2],
+    now: u64,
 }
 
-impl Link<'_> {
-    /// Sends what an end has to send.
-    fn flush(&mut self, from: usize, now: u64) {
+impl<L: Library, A: Application<L>> Link<L, A> {
+    /// Nothing is under way yet.
+    pub fn new(ends: [End<L, A>; 2]) -> Self {
+        Self { ends, wires: [VecDeque::new(), VecDeque::new()], spare: Vec::new(), datagrams: [0; 2], now: 0 }
+    }
+
+    /// The client starts a connection.
+    pub fn connect(&mut self) {
+        charge(Account::Client, || self.ends[0].library.connect(self.now));
+        self.flush(0);
+    }
+
+    /// Goes on until `done`.
+    ///
+    /// # Panics
+    /// If it comes to a standstill.
+    pub fn run_until(&mut self, mut done: impl FnMut(&[End<L, A>; 2]) -> bool) {
+        while !done(&self.ends) {
+            let (time, at) = self.next();
+            assert_ne!(time, u64::MAX, "it has come to a standstill");
+            self.step(time, at);
+        }
+    }
+
+    /// Goes on for `time` nanoseconds.
+    pub fn run_for(&mut self, time: u64) {
+        let end = self.now + time;
         loop {
-            let mut batch = self.spare.pop().unwrap_or_else(|| Batch {
-                data: Vec::with_capacity(BATCH * MAX_DATAGRAM),
-                len: 0,
-                segment: MAX_DATAGRAM,
-            });
-            if !self.ends[from].transmit(now, &mut batch) {
-                self.spare.push(batch);
+            let (time, at) = self.next();
+            if time > end {
+                self.now = end;
                 return;
             }
-            self.packets[from] += batch.len.div_ceil(batch.segment) as u64;
-            self.wires[1 - from].push_back((now + DELAY, batch));
+            self.step(time, at);
         }
+    }
+
+    /// Where the counters stand.
+    pub fn marks(&self) -> Marks {
+        Marks { datagrams: self.datagrams, at: std::time::Instant::now(), allocations: allocations() }
     }
 
     /// The next thing that happens, and to which end.
@@ -95,51 +132,48 @@ impl Link<'_> {
         let mut next = (u64::MAX, 0);
         for at in 0..2 {
             let arrival = self.wires[at].front().map_or(u64::MAX, |(time, _)| *time);
-            next = next.min((arrival.min(self.ends[at].next_timeout().unwrap_or(u64::MAX)), at));
+            let timeout = self.ends[at].library.next_timeout().unwrap_or(u64::MAX);
+            next = next.min((arrival.min(timeout), at));
         }
         next
     }
 
-    fn marks(&self) -> Marks {
-        Marks { packets: self.packets, at: std::time::Instant::now(), allocations: allocations() }
-    }
-}
-
-/// Runs a transfer of `bytes` from `client` to `server`.
-///
-/// # Panics
-/// If it comes to a standstill.
-pub fn run(client: &mut dyn End, server: &mut dyn End, bytes: u64) -> Cost {
-    let wires = [VecDeque::new(), VecDeque::new()];
-    let mut link = Link { ends: [client, server], wires, spare: Vec::new(), packets: [0; 2] };
-    let mut start = None;
-    let mut now = 0;
-    link.flush(0, now);
-    while !(link.ends[0].is_done() && link.ends[1].is_done()) {
-        let (time, at) = link.next();
-        assert_ne!(time, u64::MAX, "the transfer has come to a standstill");
-        now = now.max(time);
-        if link.wires[at].front().is_some_and(|(arrival, _)| *arrival <= now) {
-            if let Some((_, mut batch)) = link.wires[at].pop_front() {
-                link.ends[at].receive(now, &mut batch);
-                link.spare.push(batch);
+    fn step(&mut self, time: u64, at: usize) {
+        self.now = self.now.max(time);
+        let now = self.now;
+        let End { library, application } = &mut self.ends[at];
+        let arrived = self.wires[at].front().is_some_and(|(arrival, _)| *arrival <= now);
+        let batch = if arrived { self.wires[at].pop_front() } else { None };
+        charge(ACCOUNTS[at], || {
+            match batch {
+                Some((_, mut batch)) => {
+                    library.receive(now, &mut batch);
+                    charge(Account::Rest, || self.spare.push(batch));
+                }
+                None => library.timeout(now),
             }
-        } else {
-            link.ends[at].timeout(now);
-        }
-        link.flush(at, now);
-        if start.is_none() && link.ends[1].received() >= bytes / 4 {
-            start = Some(link.marks());
-        }
+            while let Some((connection, news)) = library.poll(now) {
+                application.on_news(library, connection, news);
+            }
+        });
+        self.flush(at);
     }
-    assert_eq!(link.ends[1].received(), bytes, "bytes were lost");
-    let end = link.marks();
-    let start = start.unwrap_or(end);
-    Cost {
-        datagrams: end.packets[0],
-        packets: end.packets[0] - start.packets[0],
-        replies: end.packets[1] - start.packets[1],
-        nanos: end.at.duration_since(start.at).as_nanos() as u64,
-        allocations: end.allocations - start.allocations,
+
+    /// Sends what an end has to send.
+    fn flush(&mut self, from: usize) {
+        loop {
+            let mut batch = self.spare.pop().unwrap_or_else(|| Batch {
+                data: Vec::with_capacity(BATCH * MAX_DATAGRAM),
+                len: 0,
+                segment: MAX_DATAGRAM,
+            });
+            let library = &mut self.ends[from].library;
+            if !charge(ACCOUNTS[from], || library.transmit(self.now, &mut batch)) {
+                self.spare.push(batch);
+                return;
+            }
+            self.datagrams[from] += batch.len.div_ceil(batch.segment) as u64;
+            self.wires[1 - from].push_back((self.now + DELAY, batch));
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! An end that quic-proto drives.
+//! quic-proto as a [`Library`].
 
-use crate::link::{Batch, End, MAX_DATAGRAM};
-use crate::{ALPN, BATCH, CONNECTION_WINDOW, Certificate, SEND_BUFFER, SERVER_NAME, SOURCE, STREAM_WINDOW};
+use crate::library::{self, Library, News};
+use crate::link::{Batch, MAX_DATAGRAM};
+use crate::{ALPN, BATCH, CONNECTION_WINDOW, Certificate, SEND_BUFFER, SERVER_NAME, STREAM_WINDOW, STREAMS};
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use quic_proto::connection::Connection;
 use quic_proto::crypto::rustls::{
     CipherChoice, ClientOptions, Identity, RustlsClient, RustlsServer, ServerOptions,
 };
@@ -18,52 +20,44 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// An end of ours.
+/// An endpoint of ours.
 pub struct Ours {
     endpoint: Endpoint,
     peer: SocketAddr,
-    connection: Option<ConnectionHandle>,
-    stream: Option<StreamId>,
-    to_write: u64,
-    received: u64,
-    done: bool,
+    client: Option<ClientConfig>,
+    connections: Vec<ConnectionHandle>,
 }
 
 fn transport() -> Arc<TransportConfig> {
     let config = TransportConfig::default()
         .mtu_discovery(false)
+        .max_idle_timeout(None)
         .stream_window(STREAM_WINDOW.into(), STREAM_WINDOW.into())
         .connection_window(CONNECTION_WINDOW.into(), CONNECTION_WINDOW.into())
+        .max_bidi_streams(STREAMS.into())
         .send_buffer(SEND_BUFFER.into());
     config.build().expect("a sound configuration")
 }
 
 impl Ours {
-    fn new(endpoint: Endpoint, peer: SocketAddr, to_write: u64) -> Self {
-        Self { endpoint, peer, connection: None, stream: None, to_write, received: 0, done: false }
-    }
-
-    /// A client that sends `bytes`.
+    /// A client of the server at this address.
     ///
     /// # Panics
     /// If the configuration is refused.
-    pub fn client(server: SocketAddr, bytes: u64) -> Self {
+    pub fn client(server: SocketAddr) -> Self {
         let options = ClientOptions {
             alpn: vec![ALPN.to_vec()],
             ciphers: vec![CipherChoice::Aes128Gcm],
             ..ClientOptions::default()
         };
         let tls = RustlsClient::danger_accept_any_certificate(options).expect("a sound configuration");
-        let config = ClientConfig::new(Arc::new(tls)).transport(transport());
+        let client = ClientConfig::new(Arc::new(tls)).transport(transport());
         let rng = Box::new(SeededRng::from_u64(1));
-        let mut endpoint = Endpoint::new(EndpointConfig::new(&[1; 32]), None, rng, UnixTime::from_secs(1));
-        let connection = endpoint
-            .connect(Instant::EPOCH, FourTuple::to(server), SERVER_NAME, &config)
-            .expect("a sound configuration");
-        Self { connection: Some(connection), ..Self::new(endpoint, server, bytes) }
+        let endpoint = Endpoint::new(EndpointConfig::new(&[1; 32]), None, rng, UnixTime::from_secs(1));
+        Self { endpoint, peer: server, client: Some(client), connections: Vec::new() }
     }
 
-    /// A server that reads.
+    /// A server for the client at this address.
     ///
     /// # Panics
     /// If the configuration is refused.
@@ -82,77 +76,38 @@ impl Ours {
         let rng = Box::new(SeededRng::from_u64(2));
         let config_of_endpoint = EndpointConfig::new(&[2; 32]);
         let endpoint = Endpoint::new(config_of_endpoint, Some(config), rng, UnixTime::from_secs(1));
-        Self::new(endpoint, client, 0)
+        Self { endpoint, peer: client, client: None, connections: Vec::new() }
     }
 
-    /// Lets the application act.
-    fn drive(&mut self, now: Instant) {
-        while let Some(incoming) = self.endpoint.poll_incoming() {
-            self.connection = Some(self.endpoint.accept(now, incoming).expect("the only client"));
-        }
-        while let Some((_, event)) = self.endpoint.poll_event() {
-            match event {
-                Event::Connected if self.to_write > 0 => {
-                    self.stream = self.endpoint_connection().open(Dir::Uni);
-                    self.write();
-                }
-                Event::Stream(StreamEvent::Writable(_)) => self.write(),
-                Event::Stream(StreamEvent::Opened(_)) => {
-                    self.stream = self.endpoint_connection().accept(Dir::Uni);
-                    self.read();
-                }
-                Event::Stream(StreamEvent::Readable(_)) => self.read(),
-                Event::Stream(StreamEvent::Finished(_)) => self.done = true,
-                _ => {}
-            }
-        }
-    }
-
-    fn endpoint_connection(&mut self) -> &mut quic_proto::connection::Connection {
-        let handle = self.connection.expect("there is one");
-        self.endpoint.connection(handle).expect("it lasts as long as the transfer")
-    }
-
-    fn write(&mut self) {
-        let (Some(id), mut left) = (self.stream, self.to_write) else { return };
-        let connection = self.endpoint_connection();
-        let mut stream = connection.send_stream(id).expect("it is open");
-        while left > 0 {
-            let some = &SOURCE[..SOURCE.len().min(left as usize)];
-            let Ok(written) = stream.write(some) else { break };
-            left -= written as u64;
-            if left == 0 {
-                stream.finish().expect("it is open");
-            }
-        }
-        self.to_write = left;
-    }
-
-    fn read(&mut self) {
-        let Some(id) = self.stream else { return };
-        let mut received = 0;
-        let Ok(mut stream) = self.endpoint_connection().recv_stream(id) else { return };
-        let done = loop {
-            match stream.read_bytes(usize::MAX) {
-                Ok(Some(bytes)) => received += bytes.len() as u64,
-                Ok(None) => break true,
-                Err(ReadError::Blocked) => break false,
-                Err(error) => panic!("the stream broke: {error}"),
-            }
-        };
-        self.received += received;
-        self.done |= done;
+    fn connection(&mut self, handle: ConnectionHandle) -> &mut Connection {
+        self.endpoint.connection(handle).expect("no connection ends in a run")
     }
 }
 
-impl End for Ours {
+fn dir(dir: library::Dir) -> Dir {
+    match dir {
+        library::Dir::Bi => Dir::Bi,
+        library::Dir::Uni => Dir::Uni,
+    }
+}
+
+fn dir_of(dir: Dir) -> library::Dir {
+    match dir {
+        Dir::Bi => library::Dir::Bi,
+        Dir::Uni => library::Dir::Uni,
+    }
+}
+
+impl Library for Ours {
+    type Connection = ConnectionHandle;
+    type Stream = StreamId;
+
     fn receive(&mut self, now: u64, batch: &mut Batch) {
         let now = Instant::from_nanos(now);
         for payload in batch.data[..batch.len].chunks_mut(batch.segment) {
             let datagram = Datagram { path: FourTuple::to(self.peer), ecn: None, payload };
             self.endpoint.handle_datagram(now, datagram);
         }
-        self.drive(now);
     }
 
     fn transmit(&mut self, now: u64, batch: &mut Batch) -> bool {
@@ -166,20 +121,75 @@ impl End for Ours {
     }
 
     fn timeout(&mut self, now: u64) {
-        let now = Instant::from_nanos(now);
-        self.endpoint.handle_timeout(now);
-        self.drive(now);
+        self.endpoint.handle_timeout(Instant::from_nanos(now));
     }
 
     fn next_timeout(&mut self) -> Option<u64> {
         self.endpoint.next_timeout().map(Instant::as_nanos)
     }
 
-    fn received(&self) -> u64 {
-        self.received
+    fn connect(&mut self, now: u64) {
+        let (now, to) = (Instant::from_nanos(now), FourTuple::to(self.peer));
+        let config = self.client.as_ref().expect("it is a client");
+        let handle = self.endpoint.connect(now, to, SERVER_NAME, config).expect("a sound configuration");
+        self.connections.push(handle);
     }
 
-    fn is_done(&self) -> bool {
-        self.done
+    fn poll(&mut self, now: u64) -> Option<(ConnectionHandle, News<StreamId>)> {
+        while let Some(incoming) = self.endpoint.poll_incoming() {
+            let accepted = self.endpoint.accept(Instant::from_nanos(now), incoming);
+            self.connections.push(accepted.expect("there is room for all"));
+        }
+        while let Some((handle, event)) = self.endpoint.poll_event() {
+            let news = match event {
+                Event::Connected => News::Connected,
+                Event::Stream(StreamEvent::Opened(dir)) => News::Opened(dir_of(dir)),
+                Event::Stream(StreamEvent::Available(dir)) => News::Available(dir_of(dir)),
+                Event::Stream(StreamEvent::Readable(id)) => News::Readable(id),
+                Event::Stream(StreamEvent::Writable(id)) => News::Writable(id),
+                Event::Stream(StreamEvent::Finished(id)) => News::Finished(id),
+                Event::Closed(reason) => panic!("a connection ended: {reason}"),
+                _ => continue,
+            };
+            return Some((handle, news));
+        }
+        None
+    }
+
+    fn open(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
+        self.connection(connection).open(dir(direction))
+    }
+
+    fn accept(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
+        self.connection(connection).accept(dir(direction))
+    }
+
+    fn write(&mut self, connection: ConnectionHandle, stream: StreamId, data: &[u8]) -> usize {
+        let mut stream = self.connection(connection).send_stream(stream).expect("it is open");
+        stream.write(data).unwrap_or(0)
+    }
+
+    fn finish(&mut self, connection: ConnectionHandle, stream: StreamId) {
+        let mut stream = self.connection(connection).send_stream(stream).expect("it is open");
+        stream.finish().expect("it is open");
+    }
+
+    fn read(&mut self, connection: ConnectionHandle, stream: StreamId) -> library::Read {
+        let mut read = library::Read { len: 0, end: false };
+        let Ok(mut stream) = self.connection(connection).recv_stream(stream) else { return read };
+        loop {
+            match stream.read_bytes(usize::MAX) {
+                Ok(Some(bytes)) => read.len += bytes.len() as u64,
+                Ok(None) => return library::Read { end: true, ..read },
+                // News of a stream may follow the reading of its end.
+                Err(ReadError::Blocked | ReadError::Closed) => return read,
+                Err(error) => panic!("the stream broke: {error}"),
+            }
+        }
+    }
+
+    fn reported_memory(&self) -> Option<u64> {
+        let connections = self.connections.iter().filter_map(|handle| self.endpoint.get(*handle));
+        Some(connections.map(|connection| connection.stats().buffers).sum())
     }
 }

@@ -1,7 +1,8 @@
-//! An end that quinn-proto drives, as the quinn crate does it.
+//! quinn-proto as a [`Library`], driven as the quinn crate drives it.
 
-use crate::link::{Batch, End};
-use crate::{ALPN, BATCH, CONNECTION_WINDOW, Certificate, SEND_BUFFER, SERVER_NAME, SOURCE, STREAM_WINDOW};
+use crate::library::{self, Library, News};
+use crate::link::Batch;
+use crate::{ALPN, BATCH, CONNECTION_WINDOW, Certificate, SEND_BUFFER, SERVER_NAME, STREAM_WINDOW, STREAMS};
 use bytes::BytesMut;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
@@ -13,62 +14,74 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{CipherSuite, DigitallySignedStruct, Error, SignatureScheme};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An end of quinn-proto.
+/// An endpoint of quinn-proto.
 pub struct Theirs {
     endpoint: Endpoint,
     /// The instant that is zero.
     epoch: Instant,
     peer: SocketAddr,
-    connection: Option<(ConnectionHandle, Connection)>,
-    stream: Option<StreamId>,
-    to_write: u64,
-    received: u64,
-    done: bool,
-    /// What the endpoint itself answers goes here; it has nothing to answer in these transfers.
+    client: Option<ClientConfig>,
+    /// By handle.
+    connections: Vec<Slot>,
+    /// Connections to be asked for datagrams and events.
+    dirty: VecDeque<ConnectionHandle>,
+    eventful: VecDeque<ConnectionHandle>,
+    deadlines: BTreeSet<(Instant, ConnectionHandle)>,
+    /// What the endpoint itself answers goes here; it has nothing to answer in these runs.
     scratch: Vec<u8>,
+}
+
+struct Slot {
+    connection: Connection,
+    dirty: bool,
+    eventful: bool,
+    deadline: Option<Instant>,
 }
 
 fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .mtu_discovery_config(None)
+        .max_idle_timeout(None)
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
+        .max_concurrent_bidi_streams(STREAMS.into())
         .send_window(SEND_BUFFER.into());
     Arc::new(config)
 }
 
 /// The provider with AES-128-GCM only.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
     Arc::new(provider)
 }
 
 impl Theirs {
-    fn new(endpoint: Endpoint, epoch: Instant, peer: SocketAddr, to_write: u64) -> Self {
+    fn new(endpoint: Endpoint, epoch: Instant, peer: SocketAddr) -> Self {
         Self {
             endpoint,
             epoch,
             peer,
-            connection: None,
-            stream: None,
-            to_write,
-            received: 0,
-            done: false,
+            client: None,
+            connections: Vec::new(),
+            dirty: VecDeque::new(),
+            eventful: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             scratch: Vec::new(),
         }
     }
 
-    /// A client that sends `bytes`.
+    /// A client of the server at this address.
     ///
     /// # Panics
     /// If the configuration is refused.
-    pub fn client(epoch: Instant, server: SocketAddr, bytes: u64) -> Self {
+    pub fn client(epoch: Instant, server: SocketAddr) -> Self {
         let mut tls = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .expect("a sound configuration")
@@ -79,12 +92,11 @@ impl Theirs {
         let tls = QuicClientConfig::try_from(tls).expect("a sound configuration");
         let mut config = ClientConfig::new(Arc::new(tls));
         config.transport_config(transport());
-        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, Some([1; 32]));
-        let connection = endpoint.connect(epoch, config, server, SERVER_NAME).expect("a sound configuration");
-        Self { connection: Some(connection), ..Self::new(endpoint, epoch, server, bytes) }
+        let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, Some([1; 32]));
+        Self { client: Some(config), ..Self::new(endpoint, epoch, server) }
     }
 
-    /// A server that reads.
+    /// A server for the client at this address.
     ///
     /// # Panics
     /// If the configuration is refused.
@@ -103,77 +115,54 @@ impl Theirs {
         config.transport_config(transport());
         let endpoint_config = Arc::new(EndpointConfig::default());
         let endpoint = Endpoint::new(endpoint_config, Some(Arc::new(config)), false, Some([2; 32]));
-        Self::new(endpoint, epoch, client, 0)
+        Self::new(endpoint, epoch, client)
     }
 
     fn at(&self, nanos: u64) -> Instant {
         self.epoch + Duration::from_nanos(nanos)
     }
 
-    fn connection(&mut self) -> &mut Connection {
-        &mut self.connection.as_mut().expect("there is one").1
+    fn connection(&mut self, handle: ConnectionHandle) -> &mut Connection {
+        self.touch(handle);
+        &mut self.connections[handle.0].connection
     }
 
-    /// Lets the endpoint and the application act.
-    fn drive(&mut self) {
-        let Some((handle, connection)) = &mut self.connection else { return };
-        while let Some(event) = connection.poll_endpoint_events() {
-            if let Some(event) = self.endpoint.handle_event(*handle, event) {
-                connection.handle_event(event);
-            }
-        }
-        while let Some(event) = self.connection().poll() {
-            match event {
-                Event::Connected if self.to_write > 0 => {
-                    self.stream = self.connection().streams().open(Dir::Uni);
-                    self.write();
-                }
-                Event::Stream(StreamEvent::Writable { .. }) => self.write(),
-                Event::Stream(StreamEvent::Opened { .. }) => {
-                    self.stream = self.connection().streams().accept(Dir::Uni);
-                    self.read();
-                }
-                Event::Stream(StreamEvent::Readable { .. }) => self.read(),
-                Event::Stream(StreamEvent::Finished { .. }) => self.done = true,
-                _ => {}
-            }
-        }
+    fn add(&mut self, handle: ConnectionHandle, connection: Connection) {
+        assert_eq!(handle.0, self.connections.len(), "no connection ends in a run");
+        self.connections.push(Slot { connection, dirty: false, eventful: false, deadline: None });
+        self.touch(handle);
     }
 
-    fn write(&mut self) {
-        let (Some(id), mut left) = (self.stream, self.to_write) else { return };
-        let mut stream = self.connection().send_stream(id);
-        while left > 0 {
-            let some = &SOURCE[..SOURCE.len().min(left as usize)];
-            let Ok(written) = stream.write(some) else { break };
-            left -= written as u64;
-            if left == 0 {
-                stream.finish().expect("it is open");
-            }
+    /// Something was done to this connection.
+    fn touch(&mut self, handle: ConnectionHandle) {
+        let slot = &mut self.connections[handle.0];
+        if !std::mem::replace(&mut slot.dirty, true) {
+            self.dirty.push_back(handle);
         }
-        self.to_write = left;
-    }
-
-    fn read(&mut self) {
-        let Some(id) = self.stream else { return };
-        let mut received = 0;
-        let mut stream = self.connection().recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else { return };
-        let done = loop {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => received += chunk.bytes.len() as u64,
-                Ok(None) => break true,
-                Err(quinn_proto::ReadError::Blocked) => break false,
-                Err(error) => panic!("the stream broke: {error}"),
-            }
-        };
-        let _ = chunks.finalize();
-        self.received += received;
-        self.done |= done;
+        if !std::mem::replace(&mut slot.eventful, true) {
+            self.eventful.push_back(handle);
+        }
     }
 }
 
-impl End for Theirs {
+fn dir(dir: library::Dir) -> Dir {
+    match dir {
+        library::Dir::Bi => Dir::Bi,
+        library::Dir::Uni => Dir::Uni,
+    }
+}
+
+fn dir_of(dir: Dir) -> library::Dir {
+    match dir {
+        Dir::Bi => library::Dir::Bi,
+        Dir::Uni => library::Dir::Uni,
+    }
+}
+
+impl Library for Theirs {
+    type Connection = ConnectionHandle;
+    type Stream = StreamId;
+
     fn receive(&mut self, now: u64, batch: &mut Batch) {
         let now = self.at(now);
         // The interface wants to own what came: one buffer a batch, parted without a copy.
@@ -181,50 +170,134 @@ impl End for Theirs {
         while !data.is_empty() {
             let datagram = data.split_to(batch.segment.min(data.len()));
             match self.endpoint.handle(now, self.peer, None, None, datagram, &mut self.scratch) {
-                Some(DatagramEvent::ConnectionEvent(_, event)) => self.connection().handle_event(event),
+                Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                    self.connection(handle).handle_event(event);
+                }
                 Some(DatagramEvent::NewConnection(incoming)) => {
                     let accepted = self.endpoint.accept(incoming, now, &mut self.scratch, None);
-                    self.connection = Some(accepted.expect("the only client"));
+                    let (handle, connection) = accepted.expect("there is room for all");
+                    self.add(handle, connection);
                 }
                 Some(DatagramEvent::Response(_)) | None => {}
             }
         }
-        self.drive();
     }
 
     fn transmit(&mut self, now: u64, batch: &mut Batch) -> bool {
         let now = self.at(now);
-        let Some((_, connection)) = &mut self.connection else { return false };
-        batch.data.clear();
-        let Some(transmit) = connection.poll_transmit(now, BATCH, &mut batch.data) else { return false };
-        batch.len = transmit.size;
-        batch.segment = transmit.segment_size.unwrap_or(transmit.size);
-        true
+        while let Some(handle) = self.dirty.pop_front() {
+            let slot = &mut self.connections[handle.0];
+            batch.data.clear();
+            if let Some(transmit) = slot.connection.poll_transmit(now, BATCH, &mut batch.data) {
+                batch.len = transmit.size;
+                batch.segment = transmit.segment_size.unwrap_or(transmit.size);
+                self.dirty.push_back(handle);
+                return true;
+            }
+            slot.dirty = false;
+            let deadline = slot.connection.poll_timeout();
+            let old = std::mem::replace(&mut slot.deadline, deadline);
+            if old != deadline {
+                self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
+                old.map(|old| self.deadlines.remove(&(old, handle)));
+            }
+        }
+        false
     }
 
     fn timeout(&mut self, now: u64) {
         let now = self.at(now);
-        self.connection().handle_timeout(now);
-        self.drive();
+        while let Some((_, handle)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)
+        {
+            self.deadlines.pop_first();
+            self.connections[handle.0].deadline = None;
+            self.connection(handle).handle_timeout(now);
+        }
     }
 
     fn next_timeout(&mut self) -> Option<u64> {
-        let timeout = self.connection.as_mut()?.1.poll_timeout()?;
-        Some(timeout.saturating_duration_since(self.epoch).as_nanos() as u64)
+        let (deadline, _) = self.deadlines.first()?;
+        Some(deadline.saturating_duration_since(self.epoch).as_nanos() as u64)
     }
 
-    fn received(&self) -> u64 {
-        self.received
+    fn connect(&mut self, now: u64) {
+        let now = self.at(now);
+        let config = self.client.clone().expect("it is a client");
+        let made = self.endpoint.connect(now, config, self.peer, SERVER_NAME);
+        let (handle, connection) = made.expect("a sound configuration");
+        self.add(handle, connection);
     }
 
-    fn is_done(&self) -> bool {
-        self.done
+    fn poll(&mut self, _now: u64) -> Option<(ConnectionHandle, News<StreamId>)> {
+        while let Some(&handle) = self.eventful.front() {
+            let connection = &mut self.connections[handle.0].connection;
+            while let Some(event) = connection.poll_endpoint_events() {
+                if let Some(event) = self.endpoint.handle_event(handle, event) {
+                    connection.handle_event(event);
+                }
+            }
+            while let Some(event) = connection.poll() {
+                let news = match event {
+                    Event::Connected => News::Connected,
+                    Event::Stream(StreamEvent::Opened { dir }) => News::Opened(dir_of(dir)),
+                    Event::Stream(StreamEvent::Available { dir }) => News::Available(dir_of(dir)),
+                    Event::Stream(StreamEvent::Readable { id }) => News::Readable(id),
+                    Event::Stream(StreamEvent::Writable { id }) => News::Writable(id),
+                    Event::Stream(StreamEvent::Finished { id }) => News::Finished(id),
+                    Event::ConnectionLost { reason } => panic!("a connection ended: {reason}"),
+                    _ => continue,
+                };
+                return Some((handle, news));
+            }
+            self.connections[handle.0].eventful = false;
+            self.eventful.pop_front();
+        }
+        None
+    }
+
+    fn open(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
+        self.connection(connection).streams().open(dir(direction))
+    }
+
+    fn accept(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
+        self.connection(connection).streams().accept(dir(direction))
+    }
+
+    fn write(&mut self, connection: ConnectionHandle, stream: StreamId, data: &[u8]) -> usize {
+        self.connection(connection).send_stream(stream).write(data).unwrap_or(0)
+    }
+
+    fn finish(&mut self, connection: ConnectionHandle, stream: StreamId) {
+        self.connection(connection).send_stream(stream).finish().expect("it is open");
+    }
+
+    fn read(&mut self, connection: ConnectionHandle, stream: StreamId) -> library::Read {
+        let mut read = library::Read { len: 0, end: false };
+        let mut stream = self.connection(connection).recv_stream(stream);
+        let Ok(mut chunks) = stream.read(true) else { return read };
+        loop {
+            match chunks.next(usize::MAX) {
+                Ok(Some(chunk)) => read.len += chunk.bytes.len() as u64,
+                Ok(None) => {
+                    read.end = true;
+                    break;
+                }
+                Err(quinn_proto::ReadError::Blocked) => break,
+                Err(error) => panic!("the stream broke: {error}"),
+            }
+        }
+        let _ = chunks.finalize();
+        read
+    }
+
+    fn reported_memory(&self) -> Option<u64> {
+        None
     }
 }
 
 /// Believes every certificate.
 #[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
+pub(crate) struct AcceptAny(pub(crate) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(

@@ -37,9 +37,9 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// How much to move, if no file is named
-    #[arg(long, default_value = "256MiB", value_parser = units::size)]
-    pub(crate) size: u64,
+    /// How much to move, if no file is named [default: 256MiB; 16MiB over a path that --rtt, --loss or --rate make]
+    #[arg(long, value_parser = units::size)]
+    pub(crate) size: Option<u64>,
     /// The file to move
     #[arg(long, value_name = "F")]
     pub(crate) file: Option<PathBuf>,

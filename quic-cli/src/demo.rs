@@ -21,6 +21,9 @@ use tokio::sync::oneshot;
 const ALPN: &str = "demo";
 const BLOCK: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What is moved if nobody says how much: a second or so over loopback, a minute or two over a bad path.
+const USUAL_SIZE: u64 = 256 << 20;
+const USUAL_SIZE_IMPAIRED: u64 = 16 << 20;
 
 /// What is moved: a file, or as many bytes that look random.
 #[derive(Clone)]
@@ -32,9 +35,11 @@ enum Source {
 type Hash = Vec<u8>;
 
 pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
+    let impairment = impairment(&args);
+    let usual = if impairment.is_some() { USUAL_SIZE_IMPAIRED } else { USUAL_SIZE };
     let source = match &args.file {
         Some(path) => Source::File(path.clone()),
-        None => Source::Made(args.size),
+        None => Source::Made(args.size.unwrap_or(usual)),
     };
     let (size, hash) = source.measure()?;
     let identity = tls::self_signed()?;
@@ -45,7 +50,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
     let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
     let mut address = server.local_addr().map_err(cannot())?;
-    let proxy = match impairment(&args) {
+    let proxy = match impairment {
         Some(impairment) => {
             let listen = ([127, 0, 0, 1], 0).into();
             Some(Proxy::start(listen, address, &impairment, 1).await.map_err(cannot())?)

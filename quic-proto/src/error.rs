@@ -14,6 +14,9 @@ pub const MAX_VARINT: u64 = (1 << 62) - 1;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransportErrorCode(pub u64);
 
+/// "Q044" in ASCII, above codes of Google QUIC: beyond what any code of the IETF's can be.
+const GOOGLE: u64 = 0x5130_3434 << 32;
+
 macro_rules! codes {
     ($($name:ident = $value:literal, $doc:literal;)*) => {
         impl TransportErrorCode {
@@ -53,6 +56,16 @@ codes! {
 }
 
 impl TransportErrorCode {
+    /// A code of Google QUIC, which numbers its errors its own way. Apart from all codes of the IETF.
+    pub const fn google(code: u32) -> Self {
+        Self(GOOGLE | code as u64)
+    }
+
+    /// The code of Google QUIC in one for it.
+    pub const fn as_google(self) -> Option<u32> {
+        if self.0 & !0xffff_ffff == GOOGLE { Some(self.0 as u32) } else { None }
+    }
+
     /// The code for a TLS alert (RFC 9001 §4.8).
     pub const fn crypto(alert: u8) -> Self {
         Self(0x100 + alert as u64)
@@ -69,7 +82,10 @@ impl fmt::Display for TransportErrorCode {
         match (self.name(), self.alert()) {
             (_, Some(alert)) => write!(f, "CRYPTO_ERROR (TLS alert {alert})"),
             (Some(name), _) => f.write_str(name),
-            _ => write!(f, "error {:#x}", self.0),
+            _ => match self.as_google() {
+                Some(code) => write!(f, "Google QUIC error {code}"),
+                None => write!(f, "error {:#x}", self.0),
+            },
         }
     }
 }
@@ -204,6 +220,8 @@ mod tests {
     fn codes_read_well() {
         assert_eq!(TransportErrorCode::crypto(0x78).to_string(), "CRYPTO_ERROR (TLS alert 120)");
         assert_eq!(TransportErrorCode(0x55).to_string(), "error 0x55");
+        assert_eq!(TransportErrorCode::google(59).to_string(), "Google QUIC error 59");
+        assert_eq!(TransportErrorCode(59).as_google(), None);
         let error = TransportError::new(TransportErrorCode::FINAL_SIZE_ERROR, "it changed").in_frame(8);
         assert_eq!(error.to_string(), "FINAL_SIZE_ERROR: it changed (frame type 0x8)");
         assert_eq!(error.clone().in_frame(9), error);

@@ -20,6 +20,20 @@ pub enum Event {
     Closed(ConnectionError),
 }
 
+/// What the handshake agreed on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct HandshakeInfo {
+    /// The application protocol (ALPN).
+    pub protocol: Option<Vec<u8>>,
+    /// The server name that the client asked for; on a server only.
+    pub server_name: Option<String>,
+    /// The cipher suite as IANA names it.
+    pub cipher_suite: Option<&'static str>,
+    /// The peer's certificate chain in DER, leaf first.
+    pub peer_certificates: Vec<Vec<u8>>,
+}
+
 /// Something that happened on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -113,6 +113,8 @@ pub mod crypto;
 pub mod endpoint;
 pub mod engine;
 pub mod flow;
+#[cfg(feature = "gquic")]
+pub mod gquic;
 pub mod ietf;
 pub mod invariants;
 pub mod path;

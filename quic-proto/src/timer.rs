@@ -24,9 +24,11 @@ pub enum Timer {
     KeyDiscard,
     /// The search for a larger MTU goes on (RFC 8899 §5.1).
     Mtu,
+    /// The handshake must be complete by then, where the idle timeout does not stand for that.
+    Handshake,
 }
 
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 /// The table: for each kind its deadline, and the earliest of all at hand.
 #[derive(Clone, Debug)]

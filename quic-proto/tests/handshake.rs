@@ -1,5 +1,5 @@
 //! Handshakes by TLS and around it: ciphers, certificates, key updates, versions, Retry.
-#![cfg(feature = "ring")]
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 
 mod common;
 

@@ -5,10 +5,12 @@ mod common;
 use common::raw::Raw;
 use common::{Fate, Pair, null_client, null_server, read_all};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use quic_proto::config::TransportConfig;
 use quic_proto::error::AppError;
 use quic_proto::id::{Level, Side};
+use quic_proto::ietf::wire::header::{LongKind, parse_long};
+use quic_proto::ietf::wire::{Frame, Frames};
+use quic_proto::invariants::{Version, spec};
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::rng::{Rng, SeededRng};
 use quic_proto::time::{Duration, Instant};
@@ -126,14 +128,59 @@ fn disturb(pair: &mut Pair, rng: &mut SeededRng) {
     }
 }
 
+/// Whether a datagram under null keys, whose headers and frames are readable, has a Handshake packet with CRYPTO frames.
+fn has_handshake_bytes(mut datagram: &[u8]) -> bool {
+    let spec = spec(Version::V1).unwrap();
+    while let Ok(long) = parse_long(datagram, spec) {
+        let (packet, rest) = datagram.split_at(long.packet_len);
+        datagram = rest;
+        let number_len = usize::from(packet[0] & 3) + 1;
+        let frames = Frames::new(&packet[long.number_offset + number_len..packet.len() - 16]);
+        if long.kind == LongKind::Handshake
+            && frames.flatten().any(|(_, frame)| matches!(frame, Frame::Crypto { .. }))
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Found by `transfer(12771972999050783848, 9, true)`: the client's Finished was lost, and known to be lost since a PING behind it was acknowledged.
+/// By then 1-RTT packets, which a server without Finished cannot read, filled the window; no timer ran, and neither end ever spoke again.
+#[test]
+fn lost_handshake_bytes_get_past_a_full_window() {
+    let mut pair = Pair::new(null_server().transport(transport().build().unwrap()));
+    let client = pair.connect(&null_client());
+    let mut lost = 0;
+    pair.network = Box::new(move |to_server, bytes| {
+        if to_server && lost < 2 && has_handshake_bytes(bytes) {
+            lost += 1;
+            return Fate::Drop;
+        }
+        Fate::Deliver
+    });
+    while !pair.c(client).is_established() {
+        let end = pair.now + Duration::from_secs(1);
+        assert!(pair.step(end));
+    }
+    let id = pair.client_sends(client, &[7; 50_000]);
+    pair.run(Duration::from_secs(20));
+    let server = pair.accepted[0];
+    let (data, ended) = read_all(pair.s(server), id);
+    assert!(ended && data == [7; 50_000], "{} bytes", data.len());
+}
+
+/// So many cases, or as many as `PROPTEST_CASES` says; seeds are fresh each time, and a case that fails is printed with its own.
+fn cases(cases: u32) -> ProptestConfig {
+    let cases =
+        if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { cases };
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
 proptest! {
-    // The seed is fixed: some seeds of the two mangled transfers do not end (the first came after 134 and after 514 good ones), for a cause that is not known yet
-    // (`transfer(12771972999050783848, 9, true)` and `transfer(17410305718057383005, 22, false)` show it).
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(1),
-        ..ProptestConfig::with_cases(48)
-    })]
+    // What is wrong with one of a thousand networks shows in most runs: seeds like 12771972999050783848 (9 percent, disorder), by which
+    // lost handshake bytes were stuck, are as rare as that.
+    #![proptest_config(cases(3000))]
 
     /// Seed 14968023344670963155 at 3 percent found that a server took 1-RTT packets before its handshake was complete.
     #[test]
@@ -145,6 +192,10 @@ proptest! {
     fn the_order_of_calls_and_the_clock_do_not_matter(seed: u64, percent in 0u32..15) {
         transfer(seed, percent, true)?;
     }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
 
     #[test]
     fn authentic_nonsense_closes_at_most(

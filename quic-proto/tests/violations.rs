@@ -7,7 +7,8 @@ use quic_proto::codec::Writer;
 use quic_proto::config::TransportConfig;
 use quic_proto::error::{AppError, TransportErrorCode as Code};
 use quic_proto::id::{Cid, Dir, Level, ResetToken, Side, StreamId};
-use quic_proto::ietf::wire::encode;
+use quic_proto::ietf::wire::{PreferredAddress, TransportParameters, encode};
+use quic_proto::time::Duration;
 
 fn transport() -> TransportConfig {
     TransportConfig::default()
@@ -114,20 +115,76 @@ fn unknown_and_badly_formatted_frames() {
 #[test]
 fn frames_that_are_not_permitted_at_a_level() {
     // RFC 9000 §12.4, table 3.
-    let frames: [fn(&mut Writer<'_>); 5] = [
+    let frames: [fn(&mut Writer<'_>); 18] = [
+        |w| encode::reset_stream(w, StreamId::from_u64(0), AppError::from(0), 0),
+        |w| encode::stop_sending(w, StreamId::from_u64(0), AppError::from(0)),
+        |w| encode::new_token(w, b"token"),
         |w| stream(w, 0, 0, 1, false),
         |w| encode::max_data(w, 1),
-        |w| encode::application_close(w, AppError::from(1), b""),
+        |w| encode::max_stream_data(w, StreamId::from_u64(0), 1),
+        |w| encode::max_streams(w, Dir::Bi, 1),
+        |w| encode::max_streams(w, Dir::Uni, 1),
+        |w| encode::data_blocked(w, 1),
+        |w| encode::stream_data_blocked(w, StreamId::from_u64(0), 1),
+        |w| encode::streams_blocked(w, Dir::Bi, 1),
+        |w| encode::streams_blocked(w, Dir::Uni, 1),
+        |w| new_cid(w, 1, 0, 1),
+        |w| encode::retire_connection_id(w, 0),
         |w| encode::path_challenge(w, &[0; 8]),
+        |w| encode::path_response(w, &[0; 8]),
+        |w| encode::application_close(w, AppError::from(1), b""),
         |w| encode::handshake_done(w),
     ];
-    for frame in frames {
-        let mut raw = Raw::new(Side::Client, transport());
-        raw.hello(|_| {});
-        raw.packet(Level::Initial, 0, frame);
-        raw.exchange();
-        assert_eq!(raw.verdict().map(|(code, _)| Code(code)), Some(Code::PROTOCOL_VIOLATION));
+    for (case, frame) in frames.into_iter().enumerate() {
+        for level in [Level::Initial, Level::Handshake] {
+            let mut raw = before_finished();
+            let mut packet = raw.build(level, 0, frame);
+            raw.deliver(&mut packet);
+            raw.exchange();
+            assert_eq!(code(&raw), Some(Code::PROTOCOL_VIOLATION), "{level:?} {case}");
+        }
     }
+}
+
+/// A client that has all keys and has not sent its Finished.
+fn before_finished() -> Raw {
+    let mut raw = Raw::new(Side::Client, transport());
+    raw.held = Some(Vec::new());
+    raw.hello(|_| {});
+    raw.exchange();
+    raw
+}
+
+fn code(raw: &Raw) -> Option<Code> {
+    raw.verdict().map(|(code, _)| Code(code))
+}
+
+#[test]
+fn small_datagrams_with_initial_packets() {
+    // RFC 9000 §14.1: "A server MUST discard an Initial packet that is carried in a UDP datagram with a payload that is smaller than the
+    // smallest allowed maximum datagram size of 1200 bytes", and not the first alone.
+    for (size, discarded) in [(1199, 1), (1200, 0)] {
+        let mut raw = before_finished();
+        raw.initial_size = size;
+        let before = raw.connection().stats();
+        raw.packet(Level::Initial, 0, encode::ping);
+        let after = raw.connection().stats();
+        assert_eq!(after.discarded_packets, before.discarded_packets + discarded, "{size}");
+        assert_eq!(after.received.packets, before.received.packets + 1 - discarded, "{size}");
+    }
+}
+
+#[test]
+fn packets_with_another_source_id() {
+    // RFC 9000 §7.2: "Any further changes to the Destination Connection ID are only permitted if the values are taken from NEW_CONNECTION_ID
+    // frames; if subsequent Initial packets include a different Source Connection ID, they MUST be discarded."
+    let mut raw = before_finished();
+    raw.scid = Cid::new(b"somebody").unwrap();
+    let before = raw.connection().stats();
+    raw.packet(Level::Initial, 0, encode::ping);
+    let after = raw.connection().stats();
+    assert_eq!((after.received.packets, code(&raw)), (before.received.packets, None));
+    assert_eq!(after.discarded_packets, before.discarded_packets + 1);
 }
 
 #[test]
@@ -155,6 +212,21 @@ fn more_streams_than_the_limit() {
         for dir in Dir::ALL {
             let code = verdict(side, |w| stream(w, own(side, dir, 4), 0, 1, false));
             assert_eq!(code, Some(Code::STREAM_LIMIT_ERROR));
+            // Every frame opens a stream, and those before it.
+            let id = StreamId::from_u64(own(side, dir, 4));
+            let cases: [&dyn Fn(&mut Writer<'_>); 2] =
+                [&|w| encode::reset_stream(w, id, AppError::from(0), 0), &|w| {
+                    encode::stream_data_blocked(w, id, 0);
+                }];
+            for frames in cases {
+                assert_eq!(verdict(side, frames), Some(Code::STREAM_LIMIT_ERROR), "{side:?} {dir:?}");
+            }
+        }
+        let id = StreamId::from_u64(own(side, Dir::Bi, 4));
+        let cases: [&dyn Fn(&mut Writer<'_>); 2] =
+            [&|w| encode::stop_sending(w, id, AppError::from(0)), &|w| encode::max_stream_data(w, id, 10)];
+        for frames in cases {
+            assert_eq!(verdict(side, frames), Some(Code::STREAM_LIMIT_ERROR), "{side:?}");
         }
     }
 }
@@ -173,6 +245,14 @@ fn more_data_than_the_limits() {
         let code = verdict(side, |w| {
             for index in 0..3 {
                 stream(w, own(side, Dir::Uni, index), (1 << 14) - 1, 1, false);
+            }
+        });
+        assert_eq!(code, Some(Code::FLOW_CONTROL_ERROR));
+        // By final sizes alone. RFC 9000 §4.5: "The final size is the amount of flow control credit that is consumed by a stream."
+        let code = verdict(side, |w| {
+            for index in 0..3 {
+                let id = StreamId::from_u64(own(side, Dir::Uni, index));
+                encode::reset_stream(w, id, AppError::from(0), 1 << 14);
             }
         });
         assert_eq!(code, Some(Code::FLOW_CONTROL_ERROR));
@@ -245,6 +325,12 @@ fn frames_that_only_a_server_may_send() {
 fn acknowledgement_of_what_was_not_sent() {
     // RFC 9000 §13.1.
     both(Code::PROTOCOL_VIOLATION, |w| w.bytes(&[0x02, 0x7f, 0xff, 0, 0, 0]));
+    for level in [Level::Initial, Level::Handshake] {
+        let mut raw = before_finished();
+        let mut packet = raw.build(level, 0, |w| w.bytes(&[0x02, 40, 0, 0, 0]));
+        raw.deliver(&mut packet);
+        assert_eq!(code(&raw), Some(Code::PROTOCOL_VIOLATION), "{level:?}");
+    }
 }
 
 #[test]
@@ -264,7 +350,96 @@ fn connection_ids() {
             assert_eq!(code, Some(Code::PROTOCOL_VIOLATION), "{side:?} {sequence}");
         }
         assert_eq!(verdict(side, |w| encode::retire_connection_id(w, 1)), None);
+        // RFC 9000 §19.15: one id, two sequence numbers or two tokens.
+        let code = verdict(side, |w| (new_cid(w, 1, 0, 1), new_cid(w, 2, 0, 1)).0);
+        assert_eq!(code, Some(Code::PROTOCOL_VIOLATION), "{side:?}");
+        let code = verdict(side, |w| {
+            new_cid(w, 1, 0, 1);
+            encode::new_connection_id(w, 1, 0, &Cid::new(&[1; 8]).unwrap(), &ResetToken([9; 16]));
+        });
+        assert_eq!(code, Some(Code::PROTOCOL_VIOLATION), "{side:?}");
+        // RFC 9000 §5.1.2: retirements that pile up unacknowledged.
+        let mut raw = Raw::connected(side, transport());
+        for n in 1..60 {
+            raw.packet(Level::OneRtt, 0, |w| new_cid(w, n, n, n as u8));
+        }
+        assert_eq!(self::code(&raw), Some(Code::CONNECTION_ID_LIMIT_ERROR), "{side:?}");
     }
+}
+
+#[test]
+fn as_many_connection_ids_as_were_promised() {
+    // RFC 9000 §5.1.1: the one of the handshake counts.
+    for limit in [2, 16] {
+        for (more, expected) in [(limit - 1, None), (limit, Some(Code::CONNECTION_ID_LIMIT_ERROR))] {
+            let mut raw = Raw::connected(Side::Client, transport().active_cid_limit(limit));
+            raw.frames(|w| (1..=more).for_each(|n| new_cid(w, n, 0, n as u8)));
+            assert_eq!(code(&raw), expected, "{limit}");
+        }
+    }
+}
+
+#[test]
+fn connection_ids_for_a_peer_without_any() {
+    // RFC 9000 §19.15: "An endpoint that is sending packets with a zero-length Destination Connection ID MUST treat receipt of a
+    // NEW_CONNECTION_ID frame as a connection error of type PROTOCOL_VIOLATION."
+    let mut raw = Raw::new(Side::Client, transport());
+    raw.scid = Cid::EMPTY;
+    raw.handshake(|_| {});
+    raw.frames(encode::ping);
+    assert!(raw.connection().is_established());
+    assert_eq!(raw.closed(), None);
+    raw.frames(|w| new_cid(w, 1, 0, 1));
+    assert_eq!(code(&raw), Some(Code::PROTOCOL_VIOLATION));
+}
+
+#[test]
+fn challenges_are_answered_after_the_first_id_was_retired() {
+    // RFC 9000 §8.2.2: "On receiving a PATH_CHALLENGE frame, an endpoint MUST respond by echoing the data contained in the PATH_CHALLENGE frame
+    // in a PATH_RESPONSE frame." The path went on with the retired id, to which nothing may be sent.
+    for side in [Side::Client, Side::Server] {
+        let mut raw = Raw::connected(side, transport());
+        raw.frames(|w| new_cid(w, 1, 1, 1));
+        raw.frames(|w| encode::path_challenge(w, &[7; 8]));
+        assert!(
+            raw.seen.iter().any(|(_, frame)| frame.starts_with("PathResponse")),
+            "{side:?} {:?}",
+            raw.seen
+        );
+    }
+}
+
+#[test]
+fn the_id_of_a_preferred_address_is_the_second() {
+    // RFC 9000 §5.1.1: "If the preferred_address transport parameter is sent, the sequence number of the supplied connection ID is 1."
+    let preferred = || {
+        Some(PreferredAddress {
+            ipv4: Some("192.0.2.9:443".parse().unwrap()),
+            ipv6: None,
+            cid: Cid::new(&[1; 8]).unwrap(),
+            reset_token: ResetToken([1; 16]),
+        })
+    };
+    let mut raw = Raw::new(Side::Server, transport());
+    raw.handshake(move |p| p.preferred_address = preferred());
+    // The ids of a long connection: each makes the ones before it obsolete. Without the second a gap would remain for ever.
+    for n in 2..70_u64 {
+        raw.packet(Level::OneRtt, 0, |w| new_cid(w, n, n, n as u8));
+        raw.wait(Duration::from_millis(20));
+        let largest = raw.largest[2];
+        raw.frames(|w| {
+            w.bytes(&[0x02]);
+            [largest, 0, 0, 0].into_iter().for_each(|number| w.varint(number));
+        });
+    }
+    assert_eq!(raw.closed(), None);
+    raw.frames(|w| encode::new_connection_id(w, 1, 0, &Cid::new(&[5; 8]).unwrap(), &ResetToken([1; 16])));
+    assert_eq!(raw.closed(), None, "the second was retired long ago");
+
+    let mut raw = Raw::new(Side::Server, transport());
+    raw.handshake(move |p| p.preferred_address = preferred());
+    raw.frames(|w| encode::new_connection_id(w, 1, 0, &Cid::new(&[5; 8]).unwrap(), &ResetToken([1; 16])));
+    assert_eq!(code(&raw), Some(Code::PROTOCOL_VIOLATION));
 }
 
 #[test]
@@ -282,32 +457,52 @@ fn handshake_bytes() {
         });
         assert_eq!(junk, Some(Code::crypto(10)), "{side:?}");
     }
+    // RFC 9001 §4.1.3: "If the packet is from a previously installed encryption level, it MUST NOT contain data that extends past the end of
+    // previously received data in that flow. Implementations MUST treat any violations of this requirement as a connection error of type
+    // PROTOCOL_VIOLATION."
+    let mut raw = before_finished();
+    raw.packet(Level::Initial, 0, |w| {
+        encode::crypto_header(w, 5000, 1);
+        w.zeros(1);
+    });
+    assert_eq!(code(&raw), Some(Code::PROTOCOL_VIOLATION));
 }
 
 #[test]
 fn transport_parameters() {
-    let code = |side, change: fn(&mut quic_proto::ietf::wire::TransportParameters)| {
+    let of = |side, change: fn(&mut TransportParameters)| {
         let mut raw = Raw::new(side, transport());
         raw.handshake(change);
-        raw.verdict().map(|(code, _)| Code(code))
+        code(&raw)
     };
     for side in [Side::Client, Side::Server] {
         // RFC 9000 §7.3, §18.2.
-        assert_eq!(code(side, |_| {}), None);
+        assert_eq!(of(side, |_| {}), None);
         let bad = Some(Code::TRANSPORT_PARAMETER_ERROR);
-        assert_eq!(code(side, |p| p.initial_source_connection_id = Some(Cid::new(b"other").unwrap())), bad);
-        assert_eq!(code(side, |p| p.initial_source_connection_id = None), bad);
-        assert_eq!(code(side, |p| p.max_udp_payload_size = 1199), bad);
-        assert_eq!(code(side, |p| p.ack_delay_exponent = 21), bad);
-        assert_eq!(code(side, |p| p.active_connection_id_limit = 1), bad);
-        assert_eq!(code(side, |p| p.initial_max_streams_bidi = (1 << 60) + 1), bad);
+        assert_eq!(of(side, |p| p.initial_source_connection_id = Some(Cid::new(b"other").unwrap())), bad);
+        assert_eq!(of(side, |p| p.initial_source_connection_id = None), bad);
+        assert_eq!(of(side, |p| p.max_udp_payload_size = 1199), bad);
+        assert_eq!(of(side, |p| p.ack_delay_exponent = 21), bad);
+        assert_eq!(of(side, |p| p.active_connection_id_limit = 1), bad);
+        assert_eq!(of(side, |p| p.initial_max_streams_bidi = (1 << 60) + 1), bad);
+        assert_eq!(of(side, |p| p.initial_max_streams_uni = (1 << 60) + 1), bad);
+        assert_eq!(of(side, |p| p.max_ack_delay = Duration::from_millis(1 << 14)), bad);
     }
     let bad = Some(Code::TRANSPORT_PARAMETER_ERROR);
     // Only a server may send these.
-    assert_eq!(code(Side::Client, |p| p.stateless_reset_token = Some(ResetToken([1; 16]))), bad);
-    assert_eq!(code(Side::Client, |p| p.original_destination_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Client, |p| p.stateless_reset_token = Some(ResetToken([1; 16]))), bad);
+    assert_eq!(of(Side::Client, |p| p.original_destination_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Client, |p| p.retry_source_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Client, |p| p.preferred_address = Some(no_preference(b"id"))), bad);
     // And it must send the right ones.
-    assert_eq!(code(Side::Server, |p| p.original_destination_connection_id = Some(Cid::EMPTY)), bad);
-    assert_eq!(code(Side::Server, |p| p.original_destination_connection_id = None), bad);
-    assert_eq!(code(Side::Server, |p| p.retry_source_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Server, |p| p.original_destination_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Server, |p| p.original_destination_connection_id = None), bad);
+    assert_eq!(of(Side::Server, |p| p.retry_source_connection_id = Some(Cid::EMPTY)), bad);
+    assert_eq!(of(Side::Server, |p| p.preferred_address = Some(no_preference(b""))), bad);
+}
+
+/// A preferred address that is none, with this connection id.
+fn no_preference(cid: &[u8]) -> PreferredAddress {
+    let cid = Cid::new(cid).unwrap();
+    PreferredAddress { ipv4: None, ipv6: None, cid, reset_token: ResetToken([2; 16]) }
 }

@@ -201,6 +201,8 @@ pub struct LinkStats {
     pub marked: u64,
     /// The most bytes that ever waited in the queue.
     pub queue_peak: usize,
+    /// How long datagrams waited in the queue, all together.
+    pub waited: Duration,
 }
 
 /// What a link asks the network to do.
@@ -290,6 +292,7 @@ impl RunningLink {
         self.stats.dropped += self.dropped.len() as u64;
         out.extend(self.dropped.drain(..).map(|packet| Effect::Dropped(packet, Fate::CoDel)));
         if let Some(packet) = packet {
+            self.stats.waited += now - packet.queued;
             // Where the rate was lifted while packets waited, they drain at once, but still one by one.
             let time = self.config.rate.map_or(Duration::ZERO, |rate| rate.time_for(packet.payload.len()));
             out.push(Effect::Busy(now + time));

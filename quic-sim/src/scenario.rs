@@ -308,7 +308,7 @@ impl<N: Node + 'static> Scenario<N> {
         let (up, down) = (net.add_link(shared(&self.up)), net.add_link(shared(&self.down)));
         let server = SocketAddr::from(([192, 0, 2, 1], 443));
         for index in 0..self.clients {
-            let address = numbered([10, 0], index, 40_000);
+            let address = client_address(index);
             let setup = Setup { id: NodeId(index), address, server, rng: rng.child() };
             net.add_node(address, (self.make_client)(setup));
             if self.nat {
@@ -385,6 +385,11 @@ impl<N> fmt::Debug for Scenario<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scenario({} clients, up {:?}, down {:?})", self.clients, self.up, self.down)
     }
+}
+
+/// The address of the client with this number.
+pub(crate) fn client_address(index: usize) -> SocketAddr {
+    numbered([10, 0], index, 40_000)
 }
 
 fn numbered(net: [u8; 2], index: usize, port: u16) -> SocketAddr {

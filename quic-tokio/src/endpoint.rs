@@ -13,15 +13,13 @@ use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_proto::endpoint::{Endpoint as Protocol, RouterStats};
 use quic_proto::error::AppError;
 use quic_proto::rng::SeededRng;
-use quic_proto::time::UnixTime;
-use ring::rand::{SecureRandom, SystemRandom};
+use quic_udp::os;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::SystemTime;
 
 /// A QUIC endpoint: a UDP socket, any number of connections on it, and clients if it is a server too. Clones are handles of the same endpoint.
 ///
@@ -40,7 +38,7 @@ impl Endpoint {
     /// # Errors
     /// If the socket cannot be bound, or the system gives no randomness.
     pub fn client(addr: SocketAddr) -> io::Result<Self> {
-        Self::new(EndpointConfig::new(&secret()?), None, Socket::bind(addr)?)
+        Self::new(EndpointConfig::new(&os::secret()?), None, quic_udp::bind(addr)?)
     }
 
     /// An endpoint that accepts connections, and can open some, bound to `addr`.
@@ -48,7 +46,7 @@ impl Endpoint {
     /// # Errors
     /// If the socket cannot be bound, or the system gives no randomness.
     pub fn server(config: Arc<ServerConfig>, addr: SocketAddr) -> io::Result<Self> {
-        Self::new(EndpointConfig::new(&secret()?), Some(config), Socket::bind(addr)?)
+        Self::new(EndpointConfig::new(&os::secret()?), Some(config), quic_udp::bind(addr)?)
     }
 
     /// An endpoint on a socket of the application's making; it accepts connections if `server` is given.
@@ -62,10 +60,9 @@ impl Endpoint {
     ) -> io::Result<Self> {
         let socket = Socket::new(socket)?;
         let clock = Clock::start();
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let epoch = UnixTime::from_secs(since_1970.as_secs());
-        let rng = Box::new(SeededRng::from_seed(secret()?));
-        let shared = Arc::new(Shared::new(socket, clock, Protocol::new(config, server, rng, epoch)));
+        let rng = Box::new(SeededRng::from_seed(os::secret()?));
+        let shared =
+            Arc::new(Shared::new(socket, clock, Protocol::new(config, server, rng, os::wall_clock())));
         let driver = Driver::new(Arc::clone(&shared));
         tokio::spawn(async move {
             if let Err(error) = driver.await {
@@ -180,7 +177,7 @@ impl Endpoint {
 
     /// The socket's work so far: how many datagrams a system call carries, for one.
     pub fn io_stats(&self) -> IoStats {
-        self.shared.lock_quietly().io
+        IoStats::new(&self.shared.socket.stats(), self.shared.lock_quietly().driver_runs)
     }
 }
 
@@ -242,13 +239,4 @@ impl Drop for Waiting<'_> {
             (self.queue)(&mut self.shared.lock()).leave(place);
         }
     }
-}
-
-/// 32 bytes from the operating system.
-fn secret() -> io::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the operating system gives no randomness"))?;
-    Ok(bytes)
 }

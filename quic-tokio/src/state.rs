@@ -20,6 +20,7 @@ use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, StreamId};
 use quic_proto::time::Instant;
 use quic_proto::util::Slab;
+use quic_udp::SocketStats;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -55,16 +56,37 @@ impl Clock {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct IoStats {
-    /// Datagrams sent.
+    /// Datagrams given to the system.
     pub sent_datagrams: u64,
-    /// System calls that sent them.
+    /// Bytes of UDP payload in them.
+    pub sent_bytes: u64,
+    /// System calls that took them.
     pub send_calls: u64,
     /// Datagrams received.
     pub received_datagrams: u64,
-    /// System calls that received them.
+    /// Bytes of UDP payload in them.
+    pub received_bytes: u64,
+    /// System calls that gave them.
     pub receive_calls: u64,
+    /// Datagrams that the system refused to send; for the protocol they are lost on the way.
+    pub refused_datagrams: u64,
     /// Times that the driver ran.
     pub driver_runs: u64,
+}
+
+impl IoStats {
+    pub(crate) fn new(socket: &SocketStats, driver_runs: u64) -> Self {
+        Self {
+            sent_datagrams: socket.sent_datagrams,
+            sent_bytes: socket.sent_bytes,
+            send_calls: socket.send_calls,
+            received_datagrams: socket.received_datagrams,
+            received_bytes: socket.received_bytes,
+            receive_calls: socket.receive_calls,
+            refused_datagrams: socket.refused_datagrams,
+            driver_runs,
+        }
+    }
 }
 
 pub(crate) struct State {
@@ -83,7 +105,8 @@ pub(crate) struct State {
     pub(crate) accepting: Waiters,
     /// Who waits for the last connection to end.
     pub(crate) idle: Waiters,
-    pub(crate) io: IoStats,
+    /// Times that the driver ran.
+    pub(crate) driver_runs: u64,
     /// Clients that the driver told about, by count.
     incoming_seen: u64,
     driver: Option<Waker>,
@@ -102,7 +125,7 @@ impl Shared {
             failed: false,
             accepting: Waiters::default(),
             idle: Waiters::default(),
-            io: IoStats::default(),
+            driver_runs: 0,
             incoming_seen: 0,
             driver: None,
             work: false,
@@ -227,7 +250,7 @@ impl State {
 
     /// The driver runs: remembers how to wake it.
     pub(crate) fn driver_runs(&mut self, waker: &Waker) {
-        self.io.driver_runs += 1;
+        self.driver_runs += 1;
         self.work = false;
         if !self.driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.driver = Some(waker.clone());

@@ -1,10 +1,13 @@
-//! `sansio bulk`: a transfer by quic-proto beside the same transfer by quinn-proto.
+//! `sansio bulk|rr|handshake|idle`: what quic-proto costs, beside quinn-proto.
 
-use benches::Certificate;
-use benches::counting::Counting;
-use benches::link::{self, Cost};
+use benches::counting::{Account, Counting, charge};
+use benches::library::Library;
+use benches::link::Cost;
 use benches::ours::Ours;
 use benches::theirs::Theirs;
+use benches::tls::Tls;
+use benches::workloads::{self, Memory};
+use benches::{Certificate, counting};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,16 +15,66 @@ use std::process::ExitCode;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-const USAGE: &str = "usage: sansio bulk [--bytes N] [--rounds N] [--only ours|quinn] [--json]
-  --bytes N          bytes to send (default 64 MiB)
-  --rounds N         how often each runs, in turn; the fastest run counts (default 5)
-  --only ours|quinn  runs one of the two
-  --json             one JSON object a line";
+const USAGE: &str = "usage: sansio bulk|rr|handshake|idle [options]
+  bulk       a client sends one stream; figures by packet
+  rr         64 bytes ask for 1 KiB, 100 streams at a time; figures by request
+  handshake  full handshakes, one after the other, also of rustls alone; figures by handshake
+  idle       connections that do nothing; heap bytes by connection
+
+  --bytes N                 bytes to send in bulk (default 64 MiB)
+  --count N                 requests (default 100000), handshakes (300) or connections (1000)
+  --rounds N                how often each runs, in turn; the fastest run counts (default 5)
+  --only ours|quinn|rustls  runs one of them
+  --json                    one JSON object a line";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Workload {
+    Bulk,
+    Requests,
+    Handshake,
+    Idle,
+}
+
+impl Workload {
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Bulk, Self::Requests, Self::Handshake, Self::Idle].into_iter().find(|one| one.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bulk => "bulk",
+            Self::Requests => "rr",
+            Self::Handshake => "handshake",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// What the figures count by.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Bulk => "packet",
+            Self::Requests => "request",
+            Self::Handshake => "handshake",
+            Self::Idle => "connection",
+        }
+    }
+
+    const fn default_amount(self) -> u64 {
+        match self {
+            Self::Bulk => 64 << 20,
+            Self::Requests => 100_000,
+            Self::Handshake => 300,
+            Self::Idle => 1000,
+        }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Impl {
     Ours,
     Quinn,
+    /// The TLS library alone, in handshakes.
+    Rustls,
 }
 
 impl Impl {
@@ -29,12 +82,14 @@ impl Impl {
         match self {
             Self::Ours => "quic-proto",
             Self::Quinn => "quinn-proto",
+            Self::Rustls => "rustls",
         }
     }
 }
 
 struct Args {
-    bytes: u64,
+    workload: Workload,
+    amount: u64,
     rounds: u32,
     only: Option<Impl>,
     json: bool,
@@ -42,91 +97,134 @@ struct Args {
 
 fn parse() -> Option<Args> {
     let mut args = std::env::args().skip(1);
-    if args.next()? != "bulk" {
-        return None;
-    }
-    let mut parsed = Args { bytes: 64 << 20, rounds: 5, only: None, json: false };
+    let workload = Workload::parse(&args.next()?)?;
+    let mut parsed = Args { workload, amount: workload.default_amount(), rounds: 5, only: None, json: false };
     while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--bytes" => parsed.bytes = args.next()?.parse().ok().filter(|bytes| *bytes > 0)?,
-            "--rounds" => parsed.rounds = args.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
-            "--only" => {
+        match (arg.as_str(), workload) {
+            ("--bytes", Workload::Bulk)
+            | ("--count", Workload::Requests | Workload::Handshake | Workload::Idle) => {
+                parsed.amount = args.next()?.parse().ok().filter(|amount| *amount > 0)?;
+            }
+            ("--rounds", _) => parsed.rounds = args.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
+            ("--only", _) => {
                 parsed.only = Some(match args.next()?.as_str() {
                     "ours" => Impl::Ours,
                     "quinn" => Impl::Quinn,
+                    "rustls" if workload == Workload::Handshake => Impl::Rustls,
                     _ => return None,
                 });
             }
-            "--json" => parsed.json = true,
+            ("--json", _) => parsed.json = true,
             _ => return None,
         }
     }
     Some(parsed)
 }
 
-fn transfer(which: Impl, bytes: u64, certificate: &Certificate) -> Cost {
+/// What a run found.
+#[derive(Clone, Copy)]
+enum Found {
+    Cost(Cost),
+    Memory(Memory),
+}
+
+fn run(args: &Args, which: Impl, certificate: &Certificate) -> Found {
     let client = SocketAddr::from(([192, 0, 2, 1], 1000));
     let server = SocketAddr::from(([192, 0, 2, 2], 443));
     match which {
-        Impl::Ours => {
-            link::run(&mut Ours::client(server, bytes), &mut Ours::server(client, certificate), bytes)
-        }
+        Impl::Ours => workload(args, [Ours::client(server), Ours::server(client, certificate)]),
         Impl::Quinn => {
             let epoch = std::time::Instant::now();
-            let (mut client, mut server) =
-                (Theirs::client(epoch, server, bytes), Theirs::server(epoch, client, certificate));
-            link::run(&mut client, &mut server, bytes)
+            workload(args, [Theirs::client(epoch, server), Theirs::server(epoch, client, certificate)])
+        }
+        Impl::Rustls => {
+            let tls = Tls::new(certificate);
+            tls.handshake();
+            let (start, before) = (std::time::Instant::now(), counting::allocations());
+            for _ in 0..args.amount {
+                charge(Account::Client, || tls.handshake());
+            }
+            let allocations = counting::allocations() - before;
+            let nanos = start.elapsed().as_nanos() as u64;
+            Found::Cost(Cost { datagrams: [0; 2], nanos, allocations })
         }
     }
 }
 
-/// A cost by packet that the sender sent.
-struct PerPacket {
-    nanos: f64,
-    allocations: f64,
-    replies: f64,
+fn workload<L: Library>(args: &Args, libraries: [L; 2]) -> Found {
+    match args.workload {
+        Workload::Bulk => Found::Cost(workloads::bulk(libraries, args.amount)),
+        Workload::Requests => Found::Cost(workloads::requests(libraries, args.amount)),
+        Workload::Handshake => Found::Cost(workloads::handshakes(libraries, args.amount)),
+        Workload::Idle => Found::Memory(workloads::idle(libraries, args.amount)),
+    }
 }
 
-impl From<Cost> for PerPacket {
-    fn from(cost: Cost) -> Self {
-        let packets = cost.packets.max(1) as f64;
-        Self {
-            nanos: cost.nanos as f64 / packets,
-            allocations: cost.allocations as f64 / packets,
-            replies: cost.replies as f64 / packets,
+/// The figures of one implementation, by unit: their names in JSON, and their values.
+fn figures(args: &Args, found: &Found) -> Vec<(String, f64)> {
+    let unit = args.workload.unit();
+    match found {
+        Found::Memory(memory) => {
+            let mut figures = vec![
+                (format!("client_bytes_per_{unit}"), memory.client),
+                (format!("server_bytes_per_{unit}"), memory.server),
+            ];
+            if let Some([client, server]) = memory.reported {
+                figures.push((format!("client_bytes_reported_per_{unit}"), client));
+                figures.push((format!("server_bytes_reported_per_{unit}"), server));
+            }
+            figures
+        }
+        Found::Cost(cost) => {
+            let units = match args.workload {
+                Workload::Bulk => cost.datagrams[0],
+                Workload::Requests => args.amount - args.amount / 4,
+                Workload::Handshake | Workload::Idle => args.amount,
+            };
+            let each = |count: u64| count as f64 / units.max(1) as f64;
+            vec![
+                (format!("ns_per_{unit}"), each(cost.nanos)),
+                (format!("allocs_per_{unit}"), each(cost.allocations)),
+                (format!("client_datagrams_per_{unit}"), each(cost.datagrams[0])),
+                (format!("server_datagrams_per_{unit}"), each(cost.datagrams[1])),
+            ]
         }
     }
 }
 
-fn print(args: &Args, results: &[(Impl, Cost)]) -> std::io::Result<()> {
+fn print(args: &Args, results: &[(Impl, Found)]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (which, cost) in results {
-        let (name, each) = (which.name(), PerPacket::from(*cost));
-        if args.json {
-            writeln!(
-                out,
-                r#"{{"impl":"{name}","workload":"bulk","bytes":{},"datagrams":{},"packets":{},"ns_per_packet":{:.1},"allocs_per_packet":{:.4},"replies_per_packet":{:.4}}}"#,
-                args.bytes, cost.datagrams, cost.packets, each.nanos, each.allocations, each.replies
-            )?;
-        } else {
-            writeln!(
-                out,
-                "{name:<12}{:>9.1} ns/packet {:>9.4} allocations/packet {:>8.4} replies/packet {:>8} packets",
-                each.nanos, each.allocations, each.replies, cost.packets
-            )?;
+    let workload = args.workload.name();
+    let rows: Vec<_> = results.iter().map(|(which, found)| (which.name(), figures(args, found))).collect();
+    if args.json {
+        for (name, figures) in rows {
+            write!(out, r#"{{"impl":"{name}","workload":"{workload}","amount":{}"#, args.amount)?;
+            for (key, value) in figures {
+                write!(out, r#","{key}":{value:.4}"#)?;
+            }
+            writeln!(out, "}}")?;
         }
+        return Ok(());
     }
-    if let ([(_, ours), (_, theirs)], false) = (results, args.json) {
-        let (ours, theirs) = (PerPacket::from(*ours), PerPacket::from(*theirs));
-        writeln!(
-            out,
-            "{:<12}{:>9.2} time      {:>9.2} allocations",
-            "ratio",
-            ours.nanos / theirs.nanos,
-            ours.allocations / theirs.allocations
-        )?;
+    let Some((_, first)) = rows.first() else { return Ok(()) };
+    for (at, (key, _)) in first.iter().enumerate() {
+        write!(out, "{:<36}", key.replace('_', " "))?;
+        for (name, figures) in &rows {
+            if let Some((_, value)) = figures.get(at) {
+                write!(out, " {name:>12} {value:>12.4}")?;
+            }
+        }
+        writeln!(out)?;
     }
     Ok(())
+}
+
+/// The better of two runs: the faster one; memory does not vary.
+fn better(a: Found, b: Found) -> Found {
+    match (a, b) {
+        (Found::Cost(a), Found::Cost(b)) if b.nanos < a.nanos => Found::Cost(b),
+        _ => a,
+    }
 }
 
 fn main() -> ExitCode {
@@ -135,15 +233,18 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let certificate = Certificate::new();
-    let which: Vec<Impl> = args.only.map_or_else(|| vec![Impl::Ours, Impl::Quinn], |only| vec![only]);
-    let mut results: Vec<(Impl, Cost)> = Vec::new();
+    let which = match (args.only, args.workload) {
+        (Some(only), _) => vec![only],
+        (None, Workload::Handshake) => vec![Impl::Ours, Impl::Quinn, Impl::Rustls],
+        (None, _) => vec![Impl::Ours, Impl::Quinn],
+    };
+    let mut results: Vec<(Impl, Found)> = Vec::new();
     for _ in 0..args.rounds {
         for &one in &which {
-            let cost = transfer(one, args.bytes, &certificate);
+            let found = run(&args, one, &certificate);
             match results.iter_mut().find(|(which, _)| *which == one) {
-                Some((_, best)) if best.nanos <= cost.nanos => {}
-                Some((_, best)) => *best = cost,
-                None => results.push((one, cost)),
+                Some((_, best)) => *best = better(*best, found),
+                None => results.push((one, found)),
             }
         }
     }

@@ -43,6 +43,8 @@ pub struct LocalCids {
     active: SmallVec<[Issued; 4]>,
     /// The number that the next id gets.
     next_sequence: u64,
+    /// Numbers below this one were announced to the peer.
+    announced: u64,
     /// How many ids may be active, sequence 0 included.
     limit: usize,
     notices: VecDeque<Notice>,
@@ -63,7 +65,8 @@ impl LocalCids {
     /// has routed it already; no notice is given of it.
     pub fn new(cid: Cid) -> Self {
         let first = Issued { sequence: 0, cid, token: None, owed: false };
-        Self { active: SmallVec::from_iter([first]), next_sequence: 1, limit: 1, notices: VecDeque::new() }
+        let active = SmallVec::from_iter([first]);
+        Self { active, next_sequence: 1, announced: 1, limit: 1, notices: VecDeque::new() }
     }
 
     /// Takes the peer's `active_connection_id_limit`, at least 2 (RFC 9000 §18.2). Until then nothing is issued.
@@ -112,9 +115,9 @@ impl LocalCids {
             return violation("a zero-length connection id was retired");
         }
         // RFC 9000 §19.16: "a sequence number greater than any previously sent to the peer MUST be treated as a connection error of
-        // type PROTOCOL_VIOLATION". What was issued but never announced is beyond that too, and has no business here.
-        if sequence >= self.next_sequence {
-            return violation("a connection id that was never issued was retired");
+        // type PROTOCOL_VIOLATION".
+        if sequence >= self.announced {
+            return violation("a connection id that was never announced was retired");
         }
         let Some(at) = self.active.iter().position(|issued| issued.sequence == sequence) else {
             // Retired before: the frame was sent again because an acknowledgement was lost.
@@ -141,6 +144,7 @@ impl LocalCids {
     /// The announcement of this sequence number was written into a packet.
     pub fn take_announcement(&mut self, sequence: u64) -> Token {
         self.owe(sequence, false);
+        self.announced = self.announced.max(sequence + 1);
         Token::NewConnectionId(sequence)
     }
 
@@ -232,6 +236,7 @@ mod tests {
     fn a_retired_id_is_replaced() {
         let mut cids = issued(2);
         let second = cids.peek_announcement().unwrap().cid;
+        cids.take_announcement(1);
         while cids.poll_notice().is_some() {}
         cids.on_retire(0, &second).unwrap();
         assert_eq!(cids.poll_notice(), Some(Notice::Retired(first())));
@@ -247,6 +252,10 @@ mod tests {
     fn violations_of_section_19_16() {
         let mut cids = issued(3);
         let violation = Some(TransportErrorCode::PROTOCOL_VIOLATION);
+        assert_eq!(code(cids.on_retire(1, &first())), violation, "issued, but not announced yet");
+        for sequence in 1..=2 {
+            cids.take_announcement(sequence);
+        }
         assert_eq!(code(cids.on_retire(3, &first())), violation);
         assert_eq!(code(cids.on_retire(u64::MAX, &first())), violation);
         assert_eq!(code(cids.on_retire(0, &first())), violation);

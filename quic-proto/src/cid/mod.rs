@@ -13,4 +13,5 @@ mod peer;
 
 pub use generator::{CidGenerator, CidLength, RandomCids};
 pub use local::{Announcement, LocalCids, Notice};
+pub(crate) use peer::MAX_RETIRING;
 pub use peer::PeerCids;

@@ -2,9 +2,10 @@
 //!
 //! Owns [`ClientConfig`]. Timers: none.
 
+use super::family::ClientFamily;
 use super::{ConfigError, TransportConfig, check_versions};
 use crate::crypto::TlsClientConfig;
-use crate::invariants::Version;
+use crate::invariants::{Version, spec};
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use std::fmt;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 /// How a client connects. Cheap to clone: one can serve for many connections.
 #[derive(Clone)]
 pub struct ClientConfig {
-    pub(crate) tls: Arc<dyn TlsClientConfig>,
+    pub(crate) tls: Option<Arc<dyn TlsClientConfig>>,
+    pub(crate) families: SmallVec<[Arc<dyn ClientFamily>; 1]>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) token: Option<Bytes>,
     pub(crate) versions: SmallVec<[Version; 2]>,
@@ -22,12 +24,25 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// A client with this TLS configuration and defaults for the rest.
     pub fn new(tls: Arc<dyn TlsClientConfig>) -> Self {
-        Self {
-            tls,
-            transport: Arc::new(TransportConfig::default()),
-            token: None,
-            versions: smallvec![Version::V1],
-        }
+        Self { tls: Some(tls), versions: smallvec![Version::V1], ..Self::empty() }
+    }
+
+    /// A client that speaks only the versions of this family, without TLS.
+    pub fn of(family: Arc<dyn ClientFamily>) -> Self {
+        Self::empty().family(family)
+    }
+
+    fn empty() -> Self {
+        let transport = Arc::new(TransportConfig::default());
+        Self { tls: None, families: SmallVec::new(), transport, token: None, versions: SmallVec::new() }
+    }
+
+    /// Offers the versions of another protocol family too, behind those that are offered so far.
+    #[must_use]
+    pub fn family(mut self, family: Arc<dyn ClientFamily>) -> Self {
+        self.versions.extend_from_slice(family.versions());
+        self.families.push(family);
+        self
     }
 
     /// Limits and timing of the connection.
@@ -45,7 +60,8 @@ impl ClientConfig {
         self
     }
 
-    /// The versions to offer, the preferred one first. Default: version 1 (RFC 9000).
+    /// The versions to offer, the preferred one first: the connection starts with it, and starts again with the first that the server
+    /// knows, if that is another one. Default: version 1 (RFC 9000), and those of [families](Self::family).
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);
@@ -55,11 +71,18 @@ impl ClientConfig {
     /// Checks all values.
     ///
     /// # Errors
-    /// If there is no version, one that is not supported, or the transport configuration is out of range.
+    /// If there is no version, one that is not supported (those of RFCs without TLS too), or the transport configuration is out of range.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.transport.validate()?;
-        check_versions(&self.versions)?;
+        let known =
+            |version| (self.tls.is_some() && spec(version).is_some()) || self.family_of(version).is_some();
+        check_versions(&self.versions, known)?;
         Ok(self)
+    }
+
+    /// The settings of the family that speaks `version`, if that is none of the IETF's.
+    pub(crate) fn family_of(&self, version: Version) -> Option<&Arc<dyn ClientFamily>> {
+        self.families.iter().find(|family| family.versions().contains(&version))
     }
 }
 

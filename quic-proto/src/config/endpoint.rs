@@ -7,7 +7,7 @@ use super::{ConfigError, check_versions, in_range};
 use crate::cid::{CidGenerator, RandomCids};
 use crate::crypto::token::ResetKey;
 use crate::id::MAX_CID_LEN;
-use crate::invariants::Version;
+use crate::invariants::{Version, spec};
 use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl EndpointConfig {
         self
     }
 
-    /// The versions that a server accepts, the preferred one first. Default: version 1 (RFC 9000).
+    /// The versions with TLS that a server accepts, the preferred one first; those of other
+    /// [families](super::ServerConfig::family) come behind. Default: version 1 (RFC 9000).
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);
@@ -100,7 +101,7 @@ impl EndpointConfig {
         let len = (self.cid_factory)().len() as u64;
         in_range("the length of generated connection ids", len, self.cid_len as u64, self.cid_len as u64)?;
         in_range("max_udp_payload_size in bytes", self.max_udp_payload_size, 1200, 65527)?;
-        check_versions(&self.versions)?;
+        check_versions(&self.versions, |version| spec(version).is_some())?;
         Ok(self)
     }
 }

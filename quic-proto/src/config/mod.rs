@@ -1,6 +1,6 @@
 //! Configuration: plain values, collected by setters that take and return `self`, checked once by `build()`.
 //!
-//! Owns four types. [`EndpointConfig`] says how an endpoint names its connections and answers strangers; [`ServerConfig`] what it
+//! Owns four types, and in [`family`] what protocol families beside the IETF's add to them. [`EndpointConfig`] says how an endpoint names its connections and answers strangers; [`ServerConfig`] what it
 //! does with clients; [`ClientConfig`] how one connection is opened; [`TransportConfig`] the limits and timing of a connection, on
 //! either side.
 //!
@@ -11,6 +11,7 @@
 
 mod client;
 mod endpoint;
+pub mod family;
 mod server;
 mod transport;
 
@@ -19,7 +20,7 @@ pub use endpoint::{CidFactory, EndpointConfig};
 pub use server::ServerConfig;
 pub use transport::TransportConfig;
 
-use crate::invariants::{Version, spec};
+use crate::invariants::Version;
 
 /// A configuration that cannot work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -63,12 +64,12 @@ fn in_range(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), Co
     if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::OutOfRange { name, value, min, max }) }
 }
 
-/// Checks a list of versions to offer or to accept.
-fn check_versions(versions: &[Version]) -> Result<(), ConfigError> {
+/// Checks a list of versions to offer or to accept, of which `known` are those that can be spoken.
+fn check_versions(versions: &[Version], known: impl Fn(Version) -> bool) -> Result<(), ConfigError> {
     if versions.is_empty() {
         return Err(ConfigError::NoVersions);
     }
-    match versions.iter().find(|version| spec(**version).is_none()) {
+    match versions.iter().find(|version| !known(**version)) {
         Some(unknown) => Err(ConfigError::UnsupportedVersion(unknown.0)),
         None => Ok(()),
     }

@@ -3,21 +3,25 @@
 //! Owns [`ServerConfig`]: TLS, the key and lifetimes of address tokens, and the bounds on what clients may cost before and after they
 //! are accepted. Timers: none.
 
+use super::family::ServerFamily;
 use super::{ConfigError, TransportConfig, in_range};
 use crate::crypto::TlsServerConfig;
 use crate::crypto::token::{TokenKey, TokenLifetimes};
+use crate::invariants::Version;
 use crate::time::Duration;
+use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
 /// How a server treats its clients.
 pub struct ServerConfig {
-    pub(crate) tls: Arc<dyn TlsServerConfig>,
+    pub(crate) tls: Option<Arc<dyn TlsServerConfig>>,
+    pub(crate) families: SmallVec<[Arc<dyn ServerFamily>; 1]>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) token_key: TokenKey,
     pub(crate) retry_token_lifetime: Duration,
     pub(crate) address_token_lifetime: Duration,
-    pub(crate) address_tokens: u32,
+    pub(crate) address_tokens: bool,
     pub(crate) max_incoming: usize,
     pub(crate) max_incoming_bytes: usize,
     pub(crate) max_connections: usize,
@@ -27,13 +31,35 @@ impl ServerConfig {
     /// A server with this TLS configuration and defaults for the rest. `token_secret` seals address validation tokens (RFC 9000 §8.1):
     /// servers that share it accept each other's tokens; whoever knows it can forge them.
     pub fn new(tls: Arc<dyn TlsServerConfig>, token_secret: &[u8; 32]) -> Self {
+        Self { tls: Some(tls), ..Self::empty(token_secret) }
+    }
+
+    /// A server that speaks only the versions of this family, without TLS.
+    pub fn of(family: Arc<dyn ServerFamily>, token_secret: &[u8; 32]) -> Self {
+        Self::empty(token_secret).family(family)
+    }
+
+    /// Accepts the versions of another protocol family too.
+    #[must_use]
+    pub fn family(mut self, family: Arc<dyn ServerFamily>) -> Self {
+        self.families.push(family);
+        self
+    }
+
+    /// The settings of the family that speaks `version`, if that is none of the IETF's.
+    pub(crate) fn family_of(&self, version: Version) -> Option<&Arc<dyn ServerFamily>> {
+        self.families.iter().find(|family| family.versions().contains(&version))
+    }
+
+    fn empty(token_secret: &[u8; 32]) -> Self {
         Self {
-            tls,
+            tls: None,
+            families: SmallVec::new(),
             transport: Arc::new(TransportConfig::default()),
             token_key: TokenKey::new(token_secret),
             retry_token_lifetime: Duration::from_secs(15),
             address_token_lifetime: Duration::from_secs(14 * 24 * 3600),
-            address_tokens: 2,
+            address_tokens: true,
             max_incoming: 1 << 14,
             max_incoming_bytes: 32 << 20,
             max_connections: 1 << 20,
@@ -67,10 +93,10 @@ impl ServerConfig {
         self
     }
 
-    /// How many tokens for later connections each client is given (RFC 9000 §8.1.3), 0 to 16. Default: 2.
+    /// Whether each client is given a token for its next connection (RFC 9000 §8.1.3), which works once. Default: yes.
     #[must_use]
-    pub fn address_tokens(mut self, count: u32) -> Self {
-        self.address_tokens = count;
+    pub fn address_tokens(mut self, give: bool) -> Self {
+        self.address_tokens = give;
         self
     }
 
@@ -99,7 +125,6 @@ impl ServerConfig {
         in_range("retry_token_lifetime in seconds", self.retry_token_lifetime.as_secs(), 1, 3600)?;
         let year = 365 * 24 * 3600;
         in_range("address_token_lifetime in seconds", self.address_token_lifetime.as_secs(), 1, year)?;
-        in_range("address_tokens", self.address_tokens.into(), 0, 16)?;
         in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
         in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
         in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;

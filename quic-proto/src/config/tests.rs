@@ -22,6 +22,7 @@ fn transport_parameters_stay_in_their_ranges() {
     assert!(new().max_ack_delay(Duration::from_millis((1 << 14) - 1)).build().is_ok());
     assert_eq!(refused(new().ack_delay_exponent(21)), "ack_delay_exponent");
     assert_eq!(refused(new().active_cid_limit(1)), "active_cid_limit");
+    assert_eq!(refused(new().active_cid_limit(17)), "active_cid_limit");
     assert_eq!(refused(new().max_bidi_streams((1 << 60) + 1)), "max_bidi_streams");
     assert!(new().max_uni_streams(1 << 60).max_bidi_streams(0).build().is_ok());
     assert_eq!(refused(new().mtu_ceiling(1199)), "mtu_ceiling in bytes");

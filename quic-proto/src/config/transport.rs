@@ -4,6 +4,7 @@
 //! that it becomes (RFC 9000 §18.2). Timers: none; the durations here are what others arm theirs with.
 
 use super::{ConfigError, in_range};
+use crate::cid::MAX_RETIRING;
 use crate::congestion::Algorithm;
 use crate::error::MAX_VARINT;
 use crate::time::Duration;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 /// RFC 9000 §4.6: a stream count above 2^60 would not allow stream ids to be expressed as variable-length integers.
 const MAX_STREAM_COUNT: u64 = 1 << 60;
 
-/// Ids that a peer may have us remember at once. Our own bound: more serve no purpose, each costs memory and table entries.
-const MAX_ACTIVE_CIDS: u64 = 64;
+/// Ids that a peer may have us remember at once. Our own bound: more serve no purpose, each costs memory, and retirements of twice as many
+/// (RFC 9000 §5.1.2) have to be remembered as well.
+const MAX_ACTIVE_CIDS: u64 = MAX_RETIRING as u64 / 2;
 
 /// Limits and timing of a connection. The default suits bulk transfer and many small streams alike, over the internet.
 ///
@@ -190,7 +192,7 @@ impl TransportConfig {
         self
     }
 
-    /// How many connection ids of the peer this side remembers (RFC 9000 §5.1.1), 2 to 64. Default: 4.
+    /// How many connection ids of the peer this side remembers (RFC 9000 §5.1.1), 2 to 16. Default: 4.
     #[must_use]
     pub fn active_cid_limit(mut self, count: u64) -> Self {
         self.active_cid_limit = count;

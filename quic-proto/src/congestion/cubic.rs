@@ -1,12 +1,17 @@
 //! CUBIC, RFC 9438, on top of the recovery period and the limits of RFC 9002 §7.
 //!
 //! Owns the window, the shape of the current cubic curve (the *epoch*: one stage of congestion avoidance) and what is needed to
-//! undo the last reduction. All windows are in bytes, as §4.1 allows; where a formula counts segments, the MTU is factored in.
+//! undo the last reduction. The first slow start is HyStart++ (§4.10), a recovery period goes by PRR (§4.6). All windows are in bytes, as
+//! §4.1 allows; where a formula counts segments, the MTU is factored in.
 //!
 //! Invariants: time that the application did not use is not part of an epoch (§4.2); an undone reduction leaves no trace (§4.9.2);
 //! CE marks are never undone, since a mark cannot be late.
 
-use super::{AckSample, CongestionEvent, Controller, RecoveryPeriod, initial_window, minimum_window};
+use super::hystart::HyStart;
+use super::prr::Prr;
+use super::{
+    AckSample, CongestionEvent, Controller, FlightPeak, RecoveryPeriod, initial_window, minimum_window,
+};
 use crate::time::{Duration, Instant};
 
 pub(super) const NAME: &str = "cubic";
@@ -27,11 +32,16 @@ pub struct Cubic {
     idle_since: Option<Instant>,
     last_ack: Instant,
     undo: Option<Curve>,
+    hystart: HyStart,
+    /// The recovery period under way.
+    prr: Option<Prr>,
+    peak: FlightPeak,
 }
 
 /// What §4.9.2 saves and restores: the window and its curve.
 #[derive(Clone, Copy, Debug)]
 struct Curve {
+    /// In a recovery period, what the window will be at its end.
     window: f64,
     ssthresh: f64,
     /// The window before the last reduction.
@@ -69,6 +79,53 @@ impl Cubic {
             idle_since: None,
             last_ack: Instant::EPOCH,
             undo: None,
+            hystart: HyStart::new(),
+            prr: None,
+            peak: FlightPeak::new(mtu),
+        }
+    }
+
+    fn slow_start(&mut self, sample: &AckSample) {
+        let curve = &mut self.curve;
+        // RFC 9406 §4.3: "An implementation SHOULD use HyStart++ only for the initial slow start".
+        if curve.ssthresh < f64::INFINITY {
+            curve.window += sample.bytes as f64;
+            return;
+        }
+        let step = self.hystart.on_ack(sample);
+        curve.window += step.growth as f64;
+        if step.ends {
+            // RFC 9438 §4.10: "In this special case, CUBIC sets cwnd_prior = cwnd and switches to congestion avoidance."
+            (curve.ssthresh, curve.prior) = (curve.window, curve.window);
+        }
+    }
+
+    /// What the application left unused does not grow, but for what it did use: see [`FlightPeak`].
+    fn grow_unused(&mut self, sample: &AckSample) {
+        let before = self.curve.window;
+        let limit = if self.in_slow_start() {
+            self.peak.slow_start_limit()
+        } else {
+            self.peak.avoidance_limit(self.mtu)
+        };
+        if before < limit as f64 {
+            self.grow(sample);
+            let window = self.curve.window.min((limit as f64).max(before));
+            self.curve.window = window;
+            // What Reno would have been kept from, too, must not be made up for later.
+            if let Some(epoch) = &mut self.curve.epoch {
+                epoch.w_est = epoch.w_est.min(window);
+            }
+        } else if self.curve.epoch.is_some() {
+            self.idle_since.get_or_insert(sample.now);
+        }
+    }
+
+    fn grow(&mut self, sample: &AckSample) {
+        if self.in_slow_start() {
+            self.slow_start(sample);
+        } else {
+            self.avoid_congestion(sample);
         }
     }
 
@@ -131,6 +188,10 @@ impl Curve {
 
 impl Controller for Cubic {
     fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
+        self.peak.on_sent(in_flight);
+        if let Some(prr) = &mut self.prr {
+            prr.on_sent(bytes);
+        }
         // Nothing was in flight: the time since the last acknowledgement was idle, though no acknowledgement said so.
         if in_flight <= bytes && self.curve.epoch.is_some() {
             self.idle_since.get_or_insert(self.last_ack);
@@ -139,19 +200,19 @@ impl Controller for Cubic {
 
     fn on_ack(&mut self, sample: &AckSample) {
         self.last_ack = sample.now;
-        // RFC 9002 §7.3.2: in a recovery period the window does not change.
+        // RFC 9002 §7.3.2: in a recovery period the window does not grow.
         if self.curve.recovery.covers(sample.sent) {
+            if let Some(prr) = &mut self.prr {
+                prr.on_ack(sample);
+            }
             return;
         }
-        // RFC 9438 §5.8: "CUBIC does not increase its congestion window if a flow is application-limited."
+        // "A recovery period ends and the sender enters congestion avoidance when a packet sent during the recovery period is acknowledged."
+        self.prr = None;
         if sample.app_limited {
-            if self.curve.epoch.is_some() {
-                self.idle_since.get_or_insert(sample.now);
-            }
-        } else if self.in_slow_start() {
-            self.curve.window += sample.bytes as f64;
+            self.grow_unused(sample);
         } else {
-            self.avoid_congestion(sample);
+            self.grow(sample);
         }
     }
 
@@ -161,6 +222,10 @@ impl Controller for Cubic {
             self.undo = Some(self.curve);
             self.curve.reduce(event.now, minimum);
             self.idle_since = None;
+            self.prr = Some(Prr::new(event, self.curve.window as u64, self.mtu));
+            self.peak.on_reduction();
+        } else if let Some(prr) = &mut self.prr {
+            prr.on_loss(event);
         }
         if event.ecn {
             self.undo = None;
@@ -172,6 +237,8 @@ impl Controller for Cubic {
             self.curve.w_max = 0.0;
             self.curve.epoch = None;
             self.curve.recovery.since = None;
+            self.prr = None;
+            self.peak.on_reduction();
         }
     }
 
@@ -181,6 +248,7 @@ impl Controller for Cubic {
             && self.curve.window < self.curve.prior
         {
             self.curve = undo;
+            self.prr = None;
             // The detour through recovery does not count as time on the curve.
             if self.curve.epoch.is_some() {
                 self.idle_since.get_or_insert(self.last_ack);
@@ -189,7 +257,11 @@ impl Controller for Cubic {
     }
 
     fn window(&self) -> u64 {
-        self.curve.window as u64
+        self.prr.map_or(self.curve.window as u64, |prr| prr.window().max(minimum_window(self.mtu)))
+    }
+
+    fn in_slow_start(&self) -> bool {
+        self.curve.window < self.curve.ssthresh
     }
 
     fn ssthresh(&self) -> u64 {
@@ -244,7 +316,13 @@ mod tests {
             persistent: false,
             ecn: false,
             in_flight: 0,
+            prior_in_flight: u64::from(MTU),
         }
+    }
+
+    /// The window once a recovery period is over.
+    fn target(cubic: &Cubic) -> u64 {
+        cubic.curve.window as u64
     }
 
     /// A controller whose window is `packets` datagrams, still in slow start.
@@ -258,7 +336,7 @@ mod tests {
     /// Acknowledges full windows, once each 10 ms a tenth of it, from `from` to `to` ms.
     fn run(cubic: &mut Cubic, from: u64, to: u64) {
         for now in (from..to).step_by(10) {
-            let tenth = cubic.window() / 10;
+            let tenth = target(cubic) / 10;
             cubic.on_ack(&ack(now, now, tenth));
         }
     }
@@ -267,11 +345,11 @@ mod tests {
     fn the_decrease_is_to_seven_tenths_once_a_round_trip() {
         let mut cubic = with_window(100);
         cubic.on_congestion(&loss(10, 100));
-        assert_eq!((cubic.window(), cubic.ssthresh()), (70_000, 70_000));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (70_000, 70_000));
         cubic.on_congestion(&loss(99, 150));
-        assert_eq!(cubic.window(), 70_000);
+        assert_eq!(target(&cubic), 70_000);
         cubic.on_congestion(&loss(120, 200));
-        assert_eq!(cubic.window(), 49_000);
+        assert_eq!(target(&cubic), 49_000);
     }
 
     #[test]
@@ -299,7 +377,7 @@ mod tests {
         // 10 datagrams to 7, then alpha = 0.529 datagrams each round trip of 100 ms: far above the cubic curve, K = 1.96 s.
         let mut cubic = with_window(20);
         cubic.on_congestion(&loss(10, 100));
-        assert_eq!(cubic.window(), 14_000);
+        assert_eq!(target(&cubic), 14_000);
         run(&mut cubic, 110, 1110);
         let window = cubic.window() as f64;
         assert!((18_500.0..19_600.0).contains(&window), "{window}");
@@ -344,15 +422,65 @@ mod tests {
         let mut cubic = with_window(100);
         cubic.on_congestion(&loss(10, 100));
         cubic.on_spurious_congestion();
-        assert_eq!((cubic.window(), cubic.ssthresh()), (100_000, u64::MAX));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (100_000, u64::MAX));
         // What is undone can happen again, and only once is it undone.
         cubic.on_congestion(&loss(50, 200));
-        assert_eq!(cubic.window(), 70_000);
+        assert_eq!(target(&cubic), 70_000);
         cubic.on_congestion(&loss(201, 300));
         cubic.on_spurious_congestion();
-        assert_eq!(cubic.window(), 70_000);
+        assert_eq!(target(&cubic), 70_000);
         cubic.on_spurious_congestion();
-        assert_eq!(cubic.window(), 70_000);
+        assert_eq!(target(&cubic), 70_000);
+    }
+
+    /// RFC 9438 §4.10: "K is set to 0, and W_max is set to the congestion window size at the beginning of the current congestion
+    /// avoidance stage", and cwnd_prior to the window.
+    #[test]
+    fn slow_start_may_end_without_a_loss() {
+        let mut cubic = Cubic::new(MTU);
+        let mut now = 1000;
+        // The round-trip time rises from 40 to 60 ms, and stays there.
+        for rtt in [40, 60, 60, 60, 60, 60, 60] {
+            let sent = now;
+            now += rtt;
+            (0..10).for_each(|_| cubic.on_ack(&ack(sent, now, 1000)));
+        }
+        assert!(!cubic.in_slow_start());
+        // 10 at the start, 10 and 8 in full, 43 by a quarter; what came after is congestion avoidance.
+        assert_eq!(cubic.ssthresh(), 38_750);
+        let epoch = cubic.curve.epoch.unwrap();
+        assert!(epoch.k == 0.0 && cubic.curve.w_max == 38_750.0 && cubic.curve.prior == 38_750.0);
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_grows_to_twice_the_largest_flight() {
+        let mut cubic = Cubic::new(MTU);
+        let limited = AckSample { app_limited: true, ..ack(0, 100, 8000) };
+        cubic.on_ack(&limited);
+        assert_eq!(cubic.window(), 18_000);
+        cubic.on_ack(&limited);
+        assert_eq!(cubic.window(), 20_000, "2 * maxFS, which is the initial window");
+        cubic.on_sent(Instant::from_millis(100), 1000, 20_000);
+        cubic.on_ack(&limited);
+        assert_eq!(cubic.window(), 28_000);
+        cubic.on_congestion(&loss(110, 200));
+        cubic.on_ack(&AckSample { app_limited: true, ..ack(210, 300, 8000) });
+        assert_eq!(cubic.window(), 19_600, "the reduction made the largest flight void");
+    }
+
+    #[test]
+    fn in_recovery_the_window_follows_the_flight() {
+        let mut cubic = with_window(100);
+        let event = CongestionEvent { in_flight: 98_000, prior_in_flight: 100_000, ..loss(10, 100) };
+        cubic.on_congestion(&event);
+        cubic.on_ack(&AckSample { in_flight: 98_000, ..ack(13, 100, 1000) });
+        assert_eq!(cubic.window(), 99_000, "the lost packet may be sent again at once");
+        cubic.on_sent(Instant::from_millis(100), 1000, 99_000);
+        cubic.on_ack(&AckSample { in_flight: 89_000, ..ack(23, 110, 10_000) });
+        assert_eq!(cubic.window(), 89_000 + 7_700 - 1000);
+        assert!(!cubic.in_slow_start());
+        cubic.on_ack(&AckSample { in_flight: 69_000, ..ack(101, 200, 1000) });
+        assert!((70_000..70_100).contains(&cubic.window()), "the period is over");
     }
 
     #[test]
@@ -360,7 +488,7 @@ mod tests {
         let mut cubic = with_window(100);
         cubic.on_congestion(&CongestionEvent { ecn: true, lost_bytes: 0, ..loss(10, 100) });
         cubic.on_spurious_congestion();
-        assert_eq!(cubic.window(), 70_000);
+        assert_eq!(target(&cubic), 70_000);
     }
 
     #[test]
@@ -383,24 +511,26 @@ mod tests {
             let mut now = 0;
             for (kind, step, bytes) in steps {
                 now += step;
-                let before = cubic.window();
+                let before = target(&cubic);
                 match kind {
                     0..=2 => {
                         let sample = AckSample { app_limited: kind == 2, ..ack(now.saturating_sub(100), now, bytes) };
                         let covered = cubic.curve.recovery.covers(sample.sent);
                         cubic.on_ack(&sample);
-                        prop_assert!(cubic.window() >= before);
-                        prop_assert!(cubic.window() <= before + bytes + 1);
-                        prop_assert!(kind != 2 && !covered || cubic.window() == before);
+                        prop_assert!(target(&cubic) >= before);
+                        prop_assert!(target(&cubic) <= before + bytes + 1);
+                        prop_assert!(!covered || target(&cubic) == before);
+                        let limit = cubic.peak.slow_start_limit().max(cubic.peak.avoidance_limit(MTU));
+                        prop_assert!(kind != 2 || target(&cubic) <= before.max(limit));
                     }
                     3 | 4 => {
                         cubic.on_congestion(&CongestionEvent { persistent: kind == 4, ..loss(now.saturating_sub(100), now) });
-                        prop_assert!(cubic.window() <= before);
+                        prop_assert!(target(&cubic) <= before);
                     }
                     5 => cubic.on_sent(Instant::from_millis(now), bytes, bytes),
                     _ => cubic.on_spurious_congestion(),
                 }
-                prop_assert!(cubic.curve.window.is_finite() && cubic.window() >= 2000);
+                prop_assert!(cubic.curve.window.is_finite() && target(&cubic) >= 2000);
             }
         }
     }

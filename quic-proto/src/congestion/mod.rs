@@ -1,17 +1,21 @@
 //! Congestion control: how many bytes may be in flight, and how fast they leave.
 //!
-//! Owns the [`Controller`] trait, its algorithms ([`NewReno`], [`Cubic`]) and the [`Pacer`]. A controller belongs to one path and
+//! Owns the [`Controller`] trait, its algorithms ([`NewReno`], [`Cubic`]) with what they share (the recovery period, `hystart`, `prr`),
+//! and the [`Pacer`]. A controller belongs to one path and
 //! hears only of packets sent on that path (RFC 9002 §7). It never sees packet numbers: the recovery of losses tells it how many
 //! bytes were sent, acknowledged or lost and *when the newest of them was sent*, which is all that is needed to react once a round trip.
 //!
-//! Invariants: the window is never below two datagrams (RFC 9002 §7.2); it grows only by acknowledged bytes and only while it is
-//! used (§7.8); it shrinks at most once for each recovery period (§7.3.2), persistent congestion aside.
+//! Invariants: the window is never below two datagrams (RFC 9002 §7.2); it grows only by acknowledged bytes, and not beyond what was
+//! used of it and one round trip's growth (§7.8, rate-limited increase); the target that it shrinks to is lowered at most once for each
+//! recovery period (§7.3.2), persistent congestion aside.
 //!
 //! Timers: none here. [`Pacer::next_release`] gives the deadline of the pacing timer.
 
 mod cubic;
+mod hystart;
 mod new_reno;
 mod pacer;
+mod prr;
 
 pub use cubic::Cubic;
 pub use new_reno::NewReno;
@@ -64,6 +68,8 @@ pub struct CongestionEvent {
     pub ecn: bool,
     /// Bytes in flight after the lost packets were removed.
     pub in_flight: u64,
+    /// Bytes in flight before the lost packets, and those that the same ACK frame acknowledged, were removed.
+    pub prior_in_flight: u64,
 }
 
 /// A congestion control algorithm with the state of one path.
@@ -179,6 +185,38 @@ pub const fn minimum_window(mtu: u16) -> u64 {
     2 * mtu as u64
 }
 
+/// What was in flight at most since the window was last reduced: "maxFS" of draft-ietf-ccwg-ratelimited-increase, which replaces the
+/// rule of RFC 9002 §7.8 that a window that is not used up does not grow.
+#[derive(Clone, Copy, Debug)]
+struct FlightPeak(u64);
+
+impl FlightPeak {
+    /// "The sender MUST initialise the maxFS parameter to initcwnd".
+    const fn new(mtu: u16) -> Self {
+        Self(initial_window(mtu))
+    }
+
+    fn on_sent(&mut self, in_flight: u64) {
+        self.0 = self.0.max(in_flight);
+    }
+
+    /// "Upon a reduction of cwnd (for any reason), maxFS MUST be reset to zero."
+    fn on_reduction(&mut self) {
+        self.0 = 0;
+    }
+
+    /// limit(maxFS), "the maximum cwnd value the congestion control algorithm would yield by increasing for all ACKs that would be
+    /// produced by successfully transmitting one window of size maxFS", in slow start.
+    fn slow_start_limit(self) -> u64 {
+        self.0.saturating_mul(2)
+    }
+
+    /// The same in congestion avoidance.
+    fn avoidance_limit(self, mtu: u16) -> u64 {
+        self.0.saturating_add(u64::from(mtu))
+    }
+}
+
 /// The recovery period (RFC 9002 §7.3.2), which limits reductions to one a round trip.
 #[derive(Clone, Copy, Debug, Default)]
 struct RecoveryPeriod {
@@ -231,6 +269,16 @@ mod tests {
             persistent: false,
             ecn: false,
             in_flight: 0,
+            prior_in_flight: 12_000,
+        });
+        // The recovery period is over.
+        controller.on_ack(&AckSample {
+            now,
+            bytes: 0,
+            sent: Instant::from_millis(101),
+            in_flight: 0,
+            app_limited: false,
+            rtt: RttSample::default(),
         });
         assert_eq!(pacing_rate(&*controller, rtt), 75_000);
         assert!(pacing_rate(&*controller, Duration::ZERO) > 0);

@@ -2,7 +2,10 @@
 //!
 //! Owns window, threshold and the recovery period. It does not undo reductions: RFC 9002 describes no response to spurious loss.
 
-use super::{AckSample, CongestionEvent, Controller, RecoveryPeriod, initial_window, minimum_window};
+use super::prr::Prr;
+use super::{
+    AckSample, CongestionEvent, Controller, FlightPeak, RecoveryPeriod, initial_window, minimum_window,
+};
 use crate::time::Instant;
 
 pub(super) const NAME: &str = "newreno";
@@ -11,11 +14,15 @@ pub(super) const NAME: &str = "newreno";
 #[derive(Clone, Debug)]
 pub struct NewReno {
     mtu: u16,
+    /// In a recovery period, what the window will be at its end.
     window: u64,
     ssthresh: u64,
     /// Bytes acknowledged in congestion avoidance that have not made the window grow yet.
     acked: u64,
     recovery: RecoveryPeriod,
+    /// The recovery period under way.
+    prr: Option<Prr>,
+    peak: FlightPeak,
 }
 
 impl NewReno {
@@ -27,21 +34,19 @@ impl NewReno {
             ssthresh: u64::MAX,
             acked: 0,
             recovery: RecoveryPeriod::default(),
+            prr: None,
+            peak: FlightPeak::new(mtu),
         }
     }
-}
 
-impl Controller for NewReno {
-    fn on_sent(&mut self, _now: Instant, _bytes: u64, _in_flight: u64) {}
-
-    fn on_ack(&mut self, sample: &AckSample) {
-        // RFC 9002 §7.3.2: in a recovery period the window does not change. §7.8: "When bytes in flight is smaller than the
-        // congestion window and sending is not pacing limited, the congestion window … SHOULD NOT be increased".
-        if sample.app_limited || self.recovery.covers(sample.sent) {
+    fn grow(&mut self, sample: &AckSample) {
+        let limit = |limit| if sample.app_limited { limit } else { u64::MAX };
+        if self.in_slow_start() {
+            let grown = self.window.saturating_add(sample.bytes);
+            self.window = grown.min(limit(self.peak.slow_start_limit())).max(self.window);
             return;
         }
-        if self.in_slow_start() {
-            self.window = self.window.saturating_add(sample.bytes);
+        if self.window >= limit(self.peak.avoidance_limit(self.mtu)) {
             return;
         }
         // RFC 9002 §7.3.3: "MUST limit the increase to the congestion window to at most one maximum datagram size for each
@@ -54,6 +59,28 @@ impl Controller for NewReno {
         // One ACK frame of more than two windows cannot come from a window-limited sender; what is left must not pile up.
         self.acked = self.acked.min(self.window);
     }
+}
+
+impl Controller for NewReno {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
+        self.peak.on_sent(in_flight);
+        if let Some(prr) = &mut self.prr {
+            prr.on_sent(bytes);
+        }
+    }
+
+    fn on_ack(&mut self, sample: &AckSample) {
+        // RFC 9002 §7.3.2: in a recovery period the window does not grow.
+        if self.recovery.covers(sample.sent) {
+            if let Some(prr) = &mut self.prr {
+                prr.on_ack(sample);
+            }
+            return;
+        }
+        // "A recovery period ends and the sender enters congestion avoidance when a packet sent during the recovery period is acknowledged."
+        self.prr = None;
+        self.grow(sample);
+    }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let minimum = minimum_window(self.mtu);
@@ -63,17 +90,27 @@ impl Controller for NewReno {
             self.window = (self.window / 2).max(minimum);
             self.ssthresh = self.window;
             self.acked = 0;
+            self.prr = Some(Prr::new(event, self.window, self.mtu));
+            self.peak.on_reduction();
+        } else if let Some(prr) = &mut self.prr {
+            prr.on_loss(event);
         }
         if event.persistent {
             // RFC 9002 §7.6.2: "the sender's congestion window MUST be reduced to the minimum congestion window".
             self.window = minimum;
             self.acked = 0;
             self.recovery.since = None;
+            self.prr = None;
+            self.peak.on_reduction();
         }
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.prr.map_or(self.window, |prr| prr.window().max(minimum_window(self.mtu)))
+    }
+
+    fn in_slow_start(&self) -> bool {
+        self.window < self.ssthresh
     }
 
     fn ssthresh(&self) -> u64 {
@@ -126,6 +163,7 @@ mod tests {
             persistent,
             ecn: false,
             in_flight: 0,
+            prior_in_flight: 1200,
         }
     }
 
@@ -134,24 +172,55 @@ mod tests {
         let mut reno = NewReno::new(MTU);
         reno.on_ack(&ack(0, 50, 12_000));
         assert_eq!(reno.window(), 24_000);
-        reno.on_ack(&AckSample { app_limited: true, ..ack(50, 100, 24_000) });
-        assert_eq!(reno.window(), 24_000, "an unused window does not grow");
         assert!(reno.in_slow_start());
+    }
+
+    /// Appendix A of draft-ietf-ccwg-ratelimited-increase, with our datagrams.
+    #[test]
+    fn a_window_that_is_not_used_grows_to_twice_the_largest_flight() {
+        let mut reno = NewReno::new(MTU);
+        let limited = |bytes| AckSample { app_limited: true, ..ack(50, 100, bytes) };
+        reno.on_ack(&limited(4 * 1200));
+        assert_eq!(reno.window(), 14 * 1200);
+        reno.on_ack(&limited(8 * 1200));
+        assert_eq!(reno.window(), 20 * 1200, "2 * maxFS, which is the initial window");
+        reno.on_ack(&limited(4 * 1200));
+        assert_eq!(reno.window(), 20 * 1200);
+        reno.on_sent(Instant::from_millis(100), 1200, 20 * 1200);
+        reno.on_ack(&limited(20 * 1200));
+        assert_eq!(reno.window(), 40 * 1200);
+    }
+
+    #[test]
+    fn in_congestion_avoidance_it_grows_to_a_datagram_beyond_the_largest_flight() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_congestion(&loss(10, 100, false));
+        let limited = AckSample { app_limited: true, ..ack(101, 200, 6000) };
+        reno.on_ack(&limited);
+        assert_eq!(reno.window(), 6000, "the reduction made the largest flight void");
+        reno.on_sent(Instant::from_millis(100), 1200, 6000);
+        reno.on_ack(&limited);
+        assert_eq!(reno.window(), 7200);
+        reno.on_ack(&limited);
+        reno.on_ack(&limited);
+        assert_eq!(reno.window(), 7200);
     }
 
     #[test]
     fn one_reduction_for_each_recovery_period() {
         let mut reno = NewReno::new(MTU);
         reno.on_congestion(&loss(10, 100, false));
-        assert_eq!((reno.window(), reno.ssthresh()), (6000, 6000));
+        assert_eq!((reno.window, reno.ssthresh()), (6000, 6000));
         reno.on_congestion(&loss(100, 150, false));
-        assert_eq!(reno.window(), 6000, "sent before the recovery period began");
+        assert_eq!(reno.window, 6000, "sent before the recovery period began");
         reno.on_ack(&ack(90, 150, 6000));
-        assert_eq!(reno.window(), 6000, "no growth in recovery");
+        assert_eq!(reno.window, 6000, "no growth in recovery");
         reno.on_congestion(&loss(101, 200, false));
-        assert_eq!(reno.window(), 3000);
+        assert_eq!(reno.window, 3000);
         reno.on_congestion(&loss(201, 300, false));
-        assert_eq!(reno.window(), 2400, "never below two datagrams");
+        assert_eq!(reno.window, 2400, "never below two datagrams");
+        reno.on_ack(&ack(301, 400, 0));
+        assert_eq!(reno.window(), 2400, "the period is over");
     }
 
     #[test]
@@ -195,15 +264,15 @@ mod tests {
             let mut now = 0;
             for (kind, step, bytes) in steps {
                 now += step;
-                let before = reno.window();
+                let before = reno.window;
                 match kind {
                     0 | 1 => {
                         reno.on_ack(&ack(now.saturating_sub(100), now, bytes));
-                        prop_assert!(reno.window() >= before && reno.window() <= before + bytes.max(1200));
+                        prop_assert!(reno.window >= before && reno.window <= before + bytes.max(1200));
                     }
                     _ => {
                         reno.on_congestion(&loss(now.saturating_sub(100), now, kind == 3));
-                        prop_assert!(reno.window() <= before);
+                        prop_assert!(reno.window <= before);
                     }
                 }
                 prop_assert!(reno.window() >= 2400);

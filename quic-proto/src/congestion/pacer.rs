@@ -3,7 +3,8 @@
 //! A token bucket of bytes. Owns the bucket; the rate comes from outside with each question, the congestion window is checked by others.
 //!
 //! Invariants: never more than [`Pacer::burst`] bytes are given out at once; over any time `t` no more than `burst + rate * t`.
-//! Packets that are not asked for here (acknowledgements, probes) may overdraw the bucket, by one burst at most.
+//! Packets that are not asked for here (acknowledgements, probes) may overdraw the bucket, by one burst at most. Once the bucket was found
+//! empty it stays closed until it holds what is worth a batch: acknowledgements keep asking, and would get a packet or two each time.
 //!
 //! Timers: [`Pacer::next_release`] is the deadline of the pacing timer.
 
@@ -27,6 +28,10 @@ pub struct Pacer {
     rate: u64,
     /// Bytes that may leave now; negative if more was sent than allowed.
     tokens: f64,
+    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
+    burst: u64,
+    /// What was asked for in vain, in bytes; zero while the bucket is open.
+    saving: u64,
     refilled: Option<Instant>,
 }
 
@@ -34,30 +39,42 @@ impl Pacer {
     /// A full bucket for datagrams of `mtu` bytes: the initial window may leave at once.
     pub fn new(mtu: u16) -> Self {
         let mtu = u64::from(mtu.max(1));
-        Self { mtu, rate: 1, tokens: (MIN_BURST * mtu) as f64, refilled: None }
+        Self {
+            mtu,
+            rate: 1,
+            tokens: (MIN_BURST * mtu) as f64,
+            burst: MIN_BURST * mtu,
+            saving: 0,
+            refilled: None,
+        }
     }
 
     /// Bytes that may be sent at `now`, when the path is used at `rate` bytes per second.
     pub fn budget(&mut self, now: Instant, rate: u64) -> u64 {
         self.refill(now);
-        self.rate = rate.max(1);
-        let burst = self.burst() as f64;
-        self.tokens = self.tokens.min(burst);
-        self.tokens.max(0.0) as u64
+        self.set_rate(rate.max(1));
+        self.tokens = self.tokens.min(self.burst as f64);
+        let budget = self.tokens.max(0.0) as u64;
+        if self.saving > 0 && budget < self.worth(self.saving) {
+            return 0;
+        }
+        self.saving = 0;
+        budget
     }
 
     /// Bytes were sent, paced or not.
     pub fn on_sent(&mut self, bytes: u64) {
-        self.tokens = (self.tokens - bytes as f64).max(-(self.burst() as f64));
+        self.tokens = (self.tokens - bytes as f64).max(-(self.burst as f64));
     }
 
-    /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth if that is more; `now` if it is already.
-    pub fn next_release(&self, now: Instant, wanted: u64) -> Instant {
-        let worth = bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst());
-        let missing = worth as f64 - self.tokens;
+    /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth if that is more; `now` if it is already. Until
+    /// then there is none.
+    pub fn next_release(&mut self, now: Instant, wanted: u64) -> Instant {
+        let missing = self.worth(wanted) as f64 - self.tokens;
         if missing <= 0.0 {
             return now;
         }
+        self.saving = wanted;
         // A fraction of a nanosecond short would wake the caller up in vain.
         let nanos = (missing * 1e9 / self.rate as f64).ceil();
         self.refilled.unwrap_or(now).max(now) + Duration::from_nanos(nanos as u64)
@@ -65,19 +82,30 @@ impl Pacer {
 
     /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
     pub fn burst(&self) -> u64 {
-        bytes_in(self.rate, BURST_TIME).clamp(MIN_BURST * self.mtu, MAX_BURST * self.mtu)
+        self.burst
+    }
+
+    /// What is saved up before `wanted` bytes leave.
+    fn worth(&self, wanted: u64) -> u64 {
+        bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst)
+    }
+
+    fn set_rate(&mut self, rate: u64) {
+        self.rate = rate;
+        self.burst = bytes_in(rate, BURST_TIME).clamp(MIN_BURST * self.mtu, MAX_BURST * self.mtu);
     }
 
     /// The largest datagram of the path has this many bytes now.
     pub fn on_mtu(&mut self, mtu: u16) {
         self.mtu = u64::from(mtu.max(1));
+        self.set_rate(self.rate);
     }
 
     fn refill(&mut self, now: Instant) {
         let since = self.refilled.unwrap_or(now);
         if now > since {
             self.tokens += self.rate as f64 * (now - since).as_secs_f64();
-            self.tokens = self.tokens.min(self.burst() as f64);
+            self.tokens = self.tokens.min(self.burst as f64);
         }
         self.refilled = Some(now.max(since));
     }
@@ -124,6 +152,21 @@ mod tests {
         let release = pacer.next_release(Instant::from_millis(5), MTU);
         assert!(release <= Instant::from_micros(5_070));
         assert_eq!(pacer.budget(release, rate), 64 * MTU, "the next batch is whole again");
+    }
+
+    #[test]
+    fn questions_meanwhile_get_nothing() {
+        let mut pacer = Pacer::new(1200);
+        let rate = 1_250_000_000;
+        let _ = pacer.budget(Instant::EPOCH, rate);
+        pacer.on_sent(64 * MTU);
+        let release = pacer.next_release(Instant::EPOCH, MTU);
+        assert_eq!(
+            pacer.budget(release - Duration::from_micros(10), rate),
+            0,
+            "many packets' worth, but no batch"
+        );
+        assert_eq!(pacer.budget(release, rate), 64 * MTU);
     }
 
     #[test]

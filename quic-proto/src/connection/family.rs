@@ -1,12 +1,19 @@
 //! The one enum over protocol families, and the one match on it.
 
-use crate::crypto::TlsSession;
+use super::{ConnectError, ConnectionInit};
+use crate::config::{ClientConfig, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
-use crate::ietf::{Ietf, Opened};
-use crate::invariants::Version;
+use crate::engine::start::ServerFirst;
+use crate::event::HandshakeInfo;
+#[cfg(feature = "gquic")]
+use crate::gquic::{self, Gquic};
+use crate::id::Cid;
+use crate::ietf::{ClientStart, Ietf, ServerStart};
+use crate::invariants::{Negotiated, Version};
 use crate::net::Ecn;
 use crate::time::Instant;
 use bytes::Bytes;
@@ -15,6 +22,9 @@ use bytes::Bytes;
 pub(super) enum Family {
     /// QUIC of the IETF.
     Ietf(Box<Ietf>),
+    /// Google's QUIC.
+    #[cfg(feature = "gquic")]
+    Gquic(Box<Gquic>),
 }
 
 /// Evaluates the same expression for whichever family it is.
@@ -22,11 +32,68 @@ macro_rules! each {
     ($self:expr, $family:ident => $body:expr) => {
         match $self {
             Family::Ietf($family) => $body,
+            #[cfg(feature = "gquic")]
+            Family::Gquic($family) => $body,
         }
     };
 }
 
 impl Family {
+    #[cfg_attr(
+        not(feature = "gquic"),
+        expect(unused_variables, reason = "only that family looks at all of them")
+    )]
+    /// A client's family and engine, for the version in `init`; with how it came to that one, if not at once.
+    pub(super) fn client(
+        init: ConnectionInit,
+        config: &ClientConfig,
+        server_name: &str,
+        negotiated: Option<&Negotiated>,
+    ) -> Result<(Self, Engine), ConnectError> {
+        let version = init.version;
+        #[cfg(feature = "gquic")]
+        if let Some(settings) = config.family_of(version).and_then(gquic::ClientConfig::from_family) {
+            let (family, engine) = Gquic::client(init.into(), &settings, server_name, negotiated)
+                .ok_or_else(|| ConnectError::InvalidServerName(server_name.to_owned()))?;
+            return Ok((Self::Gquic(Box::new(family)), engine));
+        }
+        let start = ClientStart { version, config, server_name };
+        let (family, engine) = Ietf::client(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        Ok((Self::Ietf(Box::new(family)), engine))
+    }
+
+    #[cfg_attr(
+        not(feature = "gquic"),
+        expect(unused_variables, reason = "only that family looks at all of them")
+    )]
+    /// A server's family and engine, for the version in `init`. `versions` are all that the endpoint accepts.
+    pub(super) fn server(
+        init: ConnectionInit,
+        config: &ServerConfig,
+        first: ServerFirst,
+        versions: &[Version],
+    ) -> Result<(Self, Engine), ConnectError> {
+        let version = init.version;
+        #[cfg(feature = "gquic")]
+        if let Some(settings) = config.family_of(version).and_then(gquic::ServerConfig::from_family) {
+            let (family, engine) = Gquic::server(init.into(), &settings, first, versions);
+            return Ok((Self::Gquic(Box::new(family)), engine));
+        }
+        let start = ServerStart { version, config, first };
+        let (family, engine) = Ietf::server(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        Ok((Self::Ietf(Box::new(family)), engine))
+    }
+
+    /// The id under which packets reach the connection from the start.
+    pub(super) fn local_cid(&self) -> Cid {
+        each!(self, family => family.local_cid())
+    }
+
+    /// Whether the peer's packets bear no id of ours.
+    pub(super) fn is_routed_by_address(&self, engine: &Engine) -> bool {
+        each!(self, family => family.is_routed_by_address(engine))
+    }
+
     pub(super) fn receive(
         &mut self,
         engine: &mut Engine,
@@ -71,8 +138,16 @@ impl Family {
         each!(self, family => family.version())
     }
 
-    pub(super) fn session(&self) -> &dyn TlsSession {
-        each!(self, family => family.handshake().session())
+    pub(super) fn is_established(&self) -> bool {
+        each!(self, family => family.is_established())
+    }
+
+    pub(super) fn handshake_info(&self) -> Option<HandshakeInfo> {
+        each!(self, family => family.handshake_info())
+    }
+
+    pub(super) fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        each!(self, family => family.export_keying_material(out, label, context))
     }
 
     pub(super) fn take_received_token(&mut self) -> Option<Bytes> {

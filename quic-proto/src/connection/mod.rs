@@ -7,11 +7,11 @@
 //! Invariant: there is exactly one `match` on the family, in `family.rs`.
 
 mod family;
+mod negotiate;
 mod new;
 mod receive;
 mod transmit;
 
-pub(crate) use crate::ietf::ServerFirst;
 pub use new::ConnectError;
 pub(crate) use new::ConnectionInit;
 
@@ -21,6 +21,7 @@ use crate::engine::lifecycle::CloseFrame;
 pub use crate::engine::stats::ConnectionStats;
 use crate::error::{AppError, ConnectionError};
 use crate::event::Event;
+pub use crate::event::HandshakeInfo;
 use crate::id::{Cid, Dir, ResetToken, Side, SpaceId, StreamId};
 use crate::invariants::Version;
 use crate::net::FourTuple;
@@ -28,12 +29,18 @@ use crate::streams::{ClosedStream, RecvStream, SendStream};
 use crate::time::Instant;
 use bytes::Bytes;
 use family::Family;
+use negotiate::SecondStart;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 
 /// A QUIC connection as a state machine. See the [crate's page](crate) for the loop around it.
 pub struct Connection {
     engine: Engine,
     family: Family,
+    /// How to start again in another version.
+    second_start: Option<Box<SecondStart>>,
+    /// Notices of such a start.
+    moved: SmallVec<[EndpointEvent; 3]>,
     /// A close that waits for what was finished to be delivered.
     pending_close: Option<CloseFrame>,
     /// The reset token under which the endpoint knows the peer.
@@ -52,23 +59,10 @@ pub struct EndpointEvent(pub(crate) EndpointEventKind);
 pub(crate) enum EndpointEventKind {
     AddCid(Cid),
     RemoveCid(Cid),
+    RouteByAddress(FourTuple),
     AddResetToken { remote: SocketAddr, token: ResetToken },
     RemoveResetToken { remote: SocketAddr, token: ResetToken },
     Drained,
-}
-
-/// What the handshake agreed on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct HandshakeInfo {
-    /// The application protocol (ALPN).
-    pub protocol: Option<Vec<u8>>,
-    /// The server name that the client asked for; on a server only.
-    pub server_name: Option<String>,
-    /// The cipher suite as IANA names it.
-    pub cipher_suite: Option<&'static str>,
-    /// The peer's certificate chain in DER, leaf first.
-    pub peer_certificates: Vec<Vec<u8>>,
 }
 
 impl Connection {
@@ -79,7 +73,7 @@ impl Connection {
 
     /// Runs what is due at `now`. Early and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _entered = self.span.clone().entered();
+        let _entered = self.enter();
         let now = self.engine.advance(now);
         self.engine.rearm_stale(now);
         self.family.handle_timeout(&mut self.engine, now);
@@ -95,6 +89,9 @@ impl Connection {
     /// The next notice for the endpoint, if the connection is used without [`Endpoint`](crate::endpoint::Endpoint): hand it to
     /// [`Router::handle_event`](crate::endpoint::Router::handle_event).
     pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
+        if !self.moved.is_empty() {
+            return Some(self.moved.remove(0));
+        }
         if let Some(notice) = self.engine.local_cids.poll_notice() {
             return Some(EndpointEvent(match notice {
                 Notice::Added(cid, _) => EndpointEventKind::AddCid(cid),
@@ -222,24 +219,18 @@ impl Connection {
 
     /// Whether the handshake is complete.
     pub fn is_established(&self) -> bool {
-        !self.family.session().is_handshaking()
+        self.family.is_established()
     }
 
     /// What the handshake agreed on; `None` before it is complete.
     pub fn handshake_info(&self) -> Option<HandshakeInfo> {
-        let session = self.family.session();
-        (!session.is_handshaking()).then(|| HandshakeInfo {
-            protocol: session.alpn().map(<[u8]>::to_vec),
-            server_name: session.server_name().map(str::to_owned),
-            cipher_suite: session.cipher_suite(),
-            peer_certificates: session.peer_certificates(),
-        })
+        self.family.handshake_info()
     }
 
     /// Fills `out` with keying material that only the two ends know (RFC 5705). Returns whether it is available: not before the handshake is
     /// complete.
     pub fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
-        self.family.session().export_keying_material(out, label, context)
+        self.family.export_keying_material(out, label, context)
     }
 
     /// The address token that the server gave for the next connection (RFC 9000 §8.1.3), once.
@@ -247,9 +238,19 @@ impl Connection {
         self.family.take_received_token()
     }
 
+    /// Whether packets from the peer bear no id, so that they are told from others' by their addresses alone.
+    pub(crate) fn is_routed_by_address(&self) -> bool {
+        self.family.is_routed_by_address(&self.engine)
+    }
+
     /// The id under which packets reach this connection from the start.
     pub(crate) fn local_cid(&self) -> Cid {
         self.local_cid
+    }
+
+    /// Enters the span, if anything listens: otherwise even the clone of an empty one would show.
+    fn enter(&self) -> Option<tracing::span::EnteredSpan> {
+        if self.span.is_none() { None } else { Some(self.span.clone().entered()) }
     }
 
     /// Carries out a close that waited, once everything finished is delivered.

@@ -2,17 +2,18 @@
 
 use super::Connection;
 use super::family::Family;
+use super::negotiate::SecondStart;
 use crate::cid::CidGenerator;
 use crate::config::{ClientConfig, ServerConfig, TransportConfig};
 use crate::crypto::TlsConfigError;
 use crate::crypto::token::ResetKey;
 use crate::engine::Engine;
-use crate::engine::start::EngineInit;
-use crate::ietf::{ClientStart, Ietf, ServerFirst, ServerStart};
+use crate::engine::start::{EngineInit, ServerFirst};
 use crate::invariants::Version;
 use crate::net::FourTuple;
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What an endpoint gives each connection.
@@ -38,6 +39,9 @@ pub enum ConnectError {
     /// None of the versions in the configuration is one that this library speaks.
     #[error("the configuration names no QUIC version that is known here")]
     NoVersion,
+    /// The name is none that a certificate can be for.
+    #[error("{0:?} is no valid server name")]
+    InvalidServerName(String),
     /// The endpoint has as many connections as it may.
     #[error("the endpoint has reached its limit of connections")]
     TooManyConnections,
@@ -47,37 +51,40 @@ pub enum ConnectError {
 }
 
 impl Connection {
-    /// A client's connection; its first packet is ready to be polled.
+    /// A client's connection; its first packet is ready to be polled. With `again` it can start once more if the server wants another
+    /// version.
     pub(crate) fn client(
         init: ConnectionInit,
+        again: Option<ConnectionInit>,
         config: &ClientConfig,
         server_name: &str,
     ) -> Result<Self, ConnectError> {
-        let version = init.version;
-        let start = ClientStart { version, config, server_name };
-        let (family, engine) = Ietf::client(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
-        Ok(Self::new(family, engine))
+        let (family, engine) = Family::client(init, config, server_name, None)?;
+        let mut connection = Self::new(family, engine);
+        connection.second_start = again.map(|init| Box::new(SecondStart::new(init, config, server_name)));
+        Ok(connection)
     }
 
-    /// A server's connection; the client's first datagram must be handled next.
+    /// A server's connection; the client's first datagram must be handled next. `versions` are all that the endpoint accepts.
     pub(crate) fn server(
         init: ConnectionInit,
         config: &ServerConfig,
         first: ServerFirst,
+        versions: &[Version],
     ) -> Result<Self, ConnectError> {
-        let version = init.version;
-        let start = ServerStart { version, config, first };
-        let (family, engine) = Ietf::server(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        let (family, engine) = Family::server(init, config, first, versions)?;
         Ok(Self::new(family, engine))
     }
 
-    fn new(family: Ietf, engine: Engine) -> Self {
-        let local_cid = family.local_scid();
+    fn new(family: Family, engine: Engine) -> Self {
+        let local_cid = family.local_cid();
         let remote = engine.paths.active().tuple.remote;
         let span = tracing::debug_span!("connection", side = ?engine.side, cid = %local_cid, %remote);
         let mut connection = Self {
             engine,
-            family: Family::Ietf(Box::new(family)),
+            family,
+            second_start: None,
+            moved: SmallVec::new(),
             pending_close: None,
             announced_token: None,
             drained_reported: false,

@@ -4,11 +4,20 @@ use super::Connection;
 use crate::net::{Datagram, FourTuple};
 use crate::time::Instant;
 
+/// Where a datagram came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On the active path.
+    Active,
+    /// On another one.
+    Elsewhere,
+}
+
 impl Connection {
     /// Takes a datagram that belongs to this connection; its payload is decrypted in place. Whatever it holds, this never fails: what cannot
     /// be used is counted and dropped, and a violation of the protocol closes the connection.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
-        let _entered = self.span.clone().entered();
+        let _entered = self.enter();
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return;
@@ -18,43 +27,53 @@ impl Connection {
         self.engine.stats.received.datagrams += 1;
         self.engine.stats.received.bytes += len;
         self.engine.lifecycle.on_datagram();
-        if !self.admit(path, len) {
-            return;
-        }
+        let Some(place) = self.admit(path, len) else { return };
         let opened = self.family.receive(&mut self.engine, now, ecn, payload);
         if opened.authentic {
-            self.on_path(now, path, len, opened.moves);
+            if place == Place::Elsewhere {
+                self.on_other_path(now, path, len, opened.moves);
+            }
+            self.take_challenges(path);
+        }
+        if self.second_start.is_some() {
+            if opened.authentic {
+                self.second_start = None;
+            }
+            self.negotiate();
         }
         self.settle_close();
         self.engine.rearm_later();
     }
 
-    /// Whether a datagram from there may be looked at.
-    fn admit(&mut self, tuple: FourTuple, len: u64) -> bool {
+    /// Where a datagram from there came in, if it may be looked at.
+    fn admit(&mut self, tuple: FourTuple, len: u64) -> Option<Place> {
         let active = self.engine.paths.active_mut();
         if active.tuple.matches(&tuple) {
             // RFC 9000 §8.1: what comes from an address that is not validated permits three times as much to it.
             active.amplification.on_received(len);
             active.tuple.local = active.tuple.local.or(tuple.local);
-            return true;
+            return Some(Place::Active);
         }
         // RFC 9000 §9: "An endpoint MUST NOT initiate connection migration before the handshake is confirmed"; "If a client receives packets
         // from an unknown server address, the client MUST discard these packets."
-        self.engine.side.is_server() && self.engine.confirmed && self.engine.config.migration
+        (self.engine.side.is_server() && self.engine.confirmed && self.engine.config.migration)
+            .then_some(Place::Elsewhere)
     }
 
-    /// An authentic packet came on this path.
-    fn on_path(&mut self, now: Instant, tuple: FourTuple, len: u64, moves: bool) {
+    /// An authentic packet came on this path, which is not the active one.
+    fn on_other_path(&mut self, now: Instant, tuple: FourTuple, len: u64, moves: bool) {
         let engine = &mut self.engine;
-        if !engine.paths.active().tuple.matches(&tuple) {
-            let config = engine.path_config();
-            engine.paths.probe(tuple, &config).amplification.on_received(len);
-            let pto = engine.pto();
-            if moves && engine.paths.migrate(now, tuple, &config, pto) {
-                tracing::debug!(?tuple, "the peer moved");
-                engine.recovery.on_path_change(engine.paths.active().generation);
-            }
+        let config = engine.path_config();
+        engine.paths.probe(tuple, &config).amplification.on_received(len);
+        let pto = engine.pto();
+        if moves && engine.paths.migrate(now, tuple, &config, pto) {
+            tracing::debug!(?tuple, "the peer moved");
+            engine.recovery.on_path_change(engine.paths.active().generation);
         }
+    }
+
+    /// Challenges that came on this path are answered on it.
+    fn take_challenges(&mut self, tuple: FourTuple) {
         while let Some(data) = self.engine.take_challenge() {
             if let Some(path) = self.engine.paths.find(&tuple) {
                 path.responses.owe(data);

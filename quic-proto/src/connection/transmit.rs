@@ -1,7 +1,7 @@
 //! Datagrams go out: the close, path probes, then batches of equal size on the active path.
 
 use super::Connection;
-use crate::engine::budget::Allowance;
+use crate::engine::budget::{Allowance, Budget};
 use crate::net::Transmit;
 use crate::time::Instant;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -18,7 +18,7 @@ impl Connection {
         buf: &mut [u8],
         max_segments: NonZeroUsize,
     ) -> Option<Transmit> {
-        let _entered = self.span.clone().entered();
+        let _entered = self.enter();
         let now = self.engine.advance(now);
         if self.engine.lifecycle.is_silent() {
             return None;
@@ -51,18 +51,24 @@ impl Connection {
         let ecn = self.engine.paths.active().ecn.mark();
         self.engine.marking = ecn.is_some();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
+        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0 };
         while segments < max_segments.get() && buf.len() - len >= mtu {
-            // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
-            if !self.family.wants_to_send(&mut self.engine) {
-                break;
+            if budget.bytes < mtu as u64 {
+                // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
+                if !self.family.wants_to_send(&mut self.engine) {
+                    break;
+                }
+                budget = self.engine.budget(now, mtu);
             }
-            let allowance = self.engine.allowance(now, mtu);
+            let Budget { allowance, bytes } = budget;
             if allowance == Allowance::Nothing {
                 break;
             }
             let written = self.family.transmit(&mut self.engine, now, &mut buf[len..len + mtu], allowance);
+            budget.bytes = bytes.saturating_sub(written as u64);
             if written == 0 && allowance == Allowance::Probes {
                 self.engine.waive_probes();
+                budget.bytes = 0;
                 continue;
             }
             if written == 0 {

@@ -17,7 +17,7 @@ use super::{NewKeys, PacketKeys, TlsClientConfig, TlsConfigError, TlsServerConfi
 use crate::error::{TransportError, TransportErrorCode};
 use ::rustls::pki_types::ServerName;
 use ::rustls::quic::{ClientConnection, Connection, KeyChange, Secrets, ServerConnection, Version};
-use ::rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedCipherSuite};
+use ::rustls::{CipherSuite, ClientConfig, PeerMisbehaved, ServerConfig, SupportedCipherSuite};
 use std::sync::Arc;
 
 /// Makes client sessions from a rustls configuration.
@@ -114,6 +114,11 @@ struct Session {
 impl TlsSession for Session {
     fn read(&mut self, data: &[u8]) -> Result<(), TransportError> {
         self.connection.read_hs(data).map_err(|error| {
+            // RFC 9001 §4.1.3: "if there is data from a previous encryption level that TLS has not consumed, this MUST be treated as a
+            // connection error of type PROTOCOL_VIOLATION."
+            if error == ::rustls::Error::PeerMisbehaved(PeerMisbehaved::KeyEpochWithPendingFragment) {
+                return TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, error.to_string());
+            }
             // RFC 9001 §4.8: QUIC carries the alert as an error code. If rustls names none, the general one will do.
             const HANDSHAKE_FAILURE: u8 = 40;
             let alert = self.connection.alert().map_or(HANDSHAKE_FAILURE, u8::from);
@@ -182,5 +187,5 @@ impl TlsSession for Session {
     }
 }
 
-#[cfg(all(test, feature = "ring"))]
+#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 mod tests;

@@ -55,6 +55,8 @@ pub(super) enum Target {
 /// The maps.
 pub(super) struct Demux {
     cids: HashMap<Cid, ConnectionHandle, Keyed>,
+    /// The entry of `cids` that was found last: datagrams come in trains.
+    last: Option<(Cid, ConnectionHandle)>,
     initials: HashMap<(SocketAddr, Cid), Target, Keyed>,
     tuples: HashMap<FourTuple, ConnectionHandle, Keyed>,
     resets: HashMap<(SocketAddr, ResetToken), ConnectionHandle, Keyed>,
@@ -81,6 +83,7 @@ impl Demux {
         let keyed = Keyed::new([rng.next_u64(), rng.next_u64()]);
         Self {
             cids: HashMap::with_hasher(keyed.clone()),
+            last: None,
             initials: HashMap::with_hasher(keyed.clone()),
             tuples: HashMap::with_hasher(keyed.clone()),
             resets: HashMap::with_hasher(keyed),
@@ -110,6 +113,7 @@ impl Demux {
     /// Nothing leads to this connection any more, but its handle is not given to another one yet.
     pub(super) fn clear(&mut self, handle: ConnectionHandle) {
         let Some(routes) = self.routes(handle).map(std::mem::take) else { return };
+        self.last = None;
         for cid in &routes.cids {
             self.cids.remove(cid);
         }
@@ -154,6 +158,7 @@ impl Demux {
         if let Some(at) = routes.cids.iter().position(|own| *own == cid) {
             routes.cids.swap_remove(at);
             self.cids.remove(&cid);
+            self.last = None;
         }
     }
 
@@ -214,8 +219,15 @@ impl Demux {
     }
 
     /// The connection that issued this id.
-    pub(super) fn by_cid(&self, cid: &Cid) -> Option<ConnectionHandle> {
-        self.cids.get(cid).copied()
+    pub(super) fn by_cid(&mut self, cid: &Cid) -> Option<ConnectionHandle> {
+        if let Some((last, handle)) = &self.last
+            && last == cid
+        {
+            return Some(*handle);
+        }
+        let handle = *self.cids.get(cid)?;
+        self.last = Some((*cid, handle));
+        Some(handle)
     }
 
     /// Where packets to an id that a client chose lead.

@@ -17,6 +17,7 @@ mod incoming;
 mod outcome;
 mod router;
 mod stateless;
+mod used_tokens;
 
 pub use demux::ConnectionHandle;
 pub use incoming::Incoming;
@@ -330,10 +331,10 @@ impl Endpoint {
         self.touch(handle);
     }
 
-    /// Something was done to this connection: it may have news for the router, datagrams to send, and events.
+    /// Something was done to this connection: it may have datagrams to send, and events. Its news for the router are looked for when it
+    /// is asked for datagrams: nobody has heard of new ids before that, and old ones may lead here a little longer.
     fn touch(&mut self, handle: ConnectionHandle) {
         let Some(slot) = slot(&mut self.slots, handle) else { return };
-        self.router.drain(handle, &mut slot.connection);
         if !std::mem::replace(&mut slot.sending, true) {
             self.sending.push_back(handle);
         }

@@ -12,29 +12,21 @@
 use super::demux::{ConnectionHandle, Demux, Target};
 use super::incoming::{AddressProof, Details, Incoming, PendingLimits, PendingTable};
 use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
-use super::stateless::{self, RateLimit};
+use super::stateless::RateLimit;
+use super::used_tokens::UsedTokens;
 use crate::codec::Writer;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
-use crate::connection::{
-    ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind, ServerFirst,
-};
-use crate::crypto::token::{RetryToken, ValidToken};
+use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
+use crate::crypto::token::RetryToken;
+use crate::engine::start::ServerFirst;
 use crate::error::TransportErrorCode;
 use crate::id::Cid;
-use crate::ietf::wire::header::{LongHeader, LongKind, parse_long};
 use crate::ietf::wire::retry;
-use crate::invariants::{Peeked, Version, VersionSpec, peek, spec};
+use crate::invariants::{Peeked, Version, peek, spec};
 use crate::net::{Datagram, FourTuple, Transmit};
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
 use std::sync::Arc;
-
-/// RFC 9000 §14.1: "A server MUST discard an Initial packet that is carried in a UDP datagram with a payload that is smaller than the
-/// smallest allowed maximum datagram size of 1200 bytes."
-const MIN_INITIAL_DATAGRAM: usize = 1200;
-
-/// RFC 9000 §7.2: the id that a client makes up "MUST be at least 8 bytes in length".
-const MIN_INITIAL_CID: usize = 8;
 
 /// Finds the connection of a datagram.
 ///
@@ -58,6 +50,7 @@ pub struct Router {
     demux: Demux,
     pending: PendingTable,
     resets: RateLimit,
+    used_tokens: UsedTokens,
     stats: RouterStats,
 }
 
@@ -72,8 +65,8 @@ impl Router {
     ) -> Self {
         let demux = Demux::new(&mut *rng);
         let resets = RateLimit::new(config.resets_per_second);
-        let (pending, stats) = Default::default();
-        Self { config, server, rng, epoch, demux, pending, resets, stats }
+        let (pending, used_tokens, stats) = Default::default();
+        Self { config, server, rng, epoch, demux, pending, resets, used_tokens, stats }
     }
 
     /// Changes what is done with clients from now on; `None` accepts no more of them.
@@ -121,7 +114,14 @@ impl Router {
             return Err(ConnectError::TooManyConnections);
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
-        match Connection::client(init, config, server_name) {
+        // Made now, as a connection does not know how to make one.
+        let again =
+            (config.versions.len() > 1).then(|| self.init(now, to, version, Arc::clone(&config.transport)));
+        let connection = Connection::client(init, again, config, server_name).and_then(|connection| {
+            let routed = !connection.is_routed_by_address() || self.demux.set_tuple(handle, to);
+            if routed { Ok(connection) } else { Err(ConnectError::TooManyConnections) }
+        });
+        match connection {
             Ok(mut connection) => {
                 self.demux.add_cid(handle, connection.local_cid());
                 self.drain(handle, &mut connection);
@@ -163,7 +163,7 @@ impl Router {
         let first =
             ServerFirst { dcid: client.dcid, scid: client.scid, original_dcid, retry_scid, validated };
         let init = self.init(now, client.path, client.version, Arc::clone(&server.transport));
-        let mut connection = match Connection::server(init, &server, first) {
+        let mut connection = match Connection::server(init, &server, first, &self.versions()) {
             Ok(connection) => connection,
             Err(error) => {
                 self.demux.remove(handle);
@@ -216,11 +216,16 @@ impl Router {
         Ok(Some(Transmit { path: client.path, ecn: None, len: writer.len(), segment_size: None }))
     }
 
-    /// Tells a client that it is not wanted, by an Initial packet with `CONNECTION_REFUSED` written to `out`. `None` if the client is not
+    /// Tells a client that it is not wanted, by a packet that closes the connection (`CONNECTION_REFUSED`) written to `out`. `None` if the client is not
     /// waiting any more or `out` is too small.
     pub fn refuse(&mut self, incoming: Incoming, out: &mut [u8]) -> Option<Transmit> {
         let Incoming(client) = incoming;
         self.forget(&client)?;
+        if let Some(family) = self.server.as_ref().and_then(|server| server.family_of(client.version)) {
+            let len = family.refuse(&client.dcid, out)?;
+            self.stats.refused += 1;
+            return Some(Transmit { path: client.path, ecn: None, len, segment_size: None });
+        }
         let spec = spec(client.version)?;
         let code = TransportErrorCode::CONNECTION_REFUSED;
         self.close_unborn(client.path, spec, (&client.dcid, &client.scid), code, out)
@@ -247,6 +252,15 @@ impl Router {
                 }
             }
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            EndpointEventKind::RouteByAddress(tuple) => {
+                if !self.demux.set_tuple(handle, tuple) {
+                    tracing::warn!(
+                        ?handle,
+                        ?tuple,
+                        "another connection has these addresses: packets go there"
+                    );
+                }
+            }
             EndpointEventKind::AddResetToken { remote, token } => {
                 self.demux.add_reset(handle, remote, token);
             }
@@ -298,7 +312,16 @@ impl Router {
         if let Some(handle) = self.demux.by_reset(path.remote, payload) {
             return Routed::Connection(handle);
         }
+        match self.lookup_old(path, payload) {
+            Some(Target::Connection(handle)) => return Routed::Connection(handle),
+            Some(Target::Pending(id)) => return self.buffer(id, datagram),
+            None => {}
+        }
         match peeked {
+            // RFC 9000 §17.3.1: without the fixed bit it is none of ours, and what we gave to others knows no resets.
+            Ok(Peeked::Short { .. }) | Err(_) if payload.first().is_some_and(|first| first & 0xc0 == 0) => {
+                self.greet_old(now, datagram, out).unwrap_or(Routed::Dropped(DropReason::UnknownConnection))
+            }
             Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
             Ok(Peeked::Long { version, dcid, scid, .. }) => {
                 self.greet(now, datagram, Version(version), (dcid, scid), out)
@@ -309,13 +332,28 @@ impl Router {
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }
-        let own = self.demux.by_cid(dcid).map(Target::Connection);
-        // A client that has seen a packet of ours uses our id; short headers come after that (RFC 9000 §7.2).
-        own.or_else(|| if short { None } else { self.demux.by_initial(path.remote, dcid) })
+        // The id that a client chose counts together with its address, so that it can be in nobody's way. A client that has seen a packet
+        // of ours uses our id; short headers come after that (RFC 9000 §7.2).
+        let chosen = if short { None } else { self.demux.by_initial(path.remote, dcid) };
+        chosen.or_else(|| self.demux.by_cid(dcid).map(Target::Connection))
+    }
+
+    /// Packets that differ from RFC 8999: short headers without the fixed bit name the connection by the 8 bytes that the client chose, or,
+    /// from a server, not at all; and a server's Version Negotiation packet may have other ids than ours.
+    fn lookup_old(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
+        let first = *payload.first()?;
+        let negotiation = first & 0x80 != 0 && payload.get(1..5) == Some(&[0; 4]);
+        if first & 0xc0 != 0 && !negotiation {
+            return None;
+        }
+        let chosen = payload.get(1..9).and_then(|id| Cid::new(id).ok()).filter(|_| !negotiation);
+        chosen
+            .and_then(|id| self.lookup(path, &id, false))
+            .or_else(|| self.demux.by_tuple(path).map(Target::Connection))
     }
 
     fn buffer(&mut self, id: u64, datagram: &Datagram<'_>) -> Routed {
@@ -323,174 +361,6 @@ impl Router {
             Some(limits) if self.pending.append(id, datagram, limits) => Routed::Buffered,
             _ => Routed::Dropped(DropReason::TooManyIncoming),
         }
-    }
-
-    /// A packet with a short header to an unknown id: tell the peer that its connection is gone (RFC 9000 §10.3).
-    fn reset(
-        &mut self,
-        now: Instant,
-        path: FourTuple,
-        dcid: Option<Cid>,
-        trigger: usize,
-        out: &mut [u8],
-    ) -> Routed {
-        // Without ids of its own an endpoint has no reset token that it could have given.
-        let Some(dcid) = dcid.filter(|dcid| !dcid.is_empty()) else {
-            return Routed::Dropped(DropReason::UnknownConnection);
-        };
-        let Some(len) = stateless::reset(out, &mut *self.rng, &self.config.reset_key, &dcid, trigger) else {
-            return Routed::Dropped(DropReason::UnknownConnection);
-        };
-        if !self.resets.allow(now) {
-            return Routed::Dropped(DropReason::RateLimited);
-        }
-        self.stats.resets += 1;
-        Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
-    }
-
-    /// A packet with a long header that no connection waits for (RFC 9000 §5.2.2).
-    fn greet(
-        &mut self,
-        now: Instant,
-        datagram: &Datagram<'_>,
-        version: Version,
-        ids: (&[u8], &[u8]),
-        out: &mut [u8],
-    ) -> Routed {
-        let Some(server) = self.server.clone() else { return Routed::Dropped(DropReason::NotServer) };
-        let spec = spec(version).filter(|_| self.config.versions.contains(&version));
-        let Some(spec) = spec else {
-            return self.negotiate(datagram.path, datagram.payload.len(), version, ids, out);
-        };
-        match parse_long(datagram.payload, spec) {
-            Ok(header) if header.kind == LongKind::Initial => {
-                self.meet(now, datagram, &server, spec, &header, out)
-            }
-            // RFC 9000 §5.2.2: "Servers MUST drop incoming packets under all other circumstances."
-            Ok(_) => Routed::Dropped(DropReason::UnknownConnection),
-            Err(_) => Routed::Dropped(DropReason::Malformed),
-        }
-    }
-
-    fn negotiate(
-        &mut self,
-        path: FourTuple,
-        len: usize,
-        asked: Version,
-        ids: (&[u8], &[u8]),
-        out: &mut [u8],
-    ) -> Routed {
-        // RFC 9000 §5.2.2: "Servers MUST drop smaller packets that specify unsupported versions."
-        if len < MIN_INITIAL_DATAGRAM {
-            return Routed::Dropped(DropReason::TooShort);
-        }
-        let (versions, grease) = (&self.config.versions[..], self.config.grease_version_negotiation);
-        match stateless::version_negotiation(out, &mut *self.rng, ids, asked.0, versions, grease) {
-            Some(len) => {
-                self.stats.negotiations += 1;
-                Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
-            }
-            None => Routed::Dropped(DropReason::NoRoom),
-        }
-    }
-
-    /// The first Initial packet of a client.
-    fn meet(
-        &mut self,
-        now: Instant,
-        datagram: &Datagram<'_>,
-        server: &ServerConfig,
-        spec: &'static VersionSpec,
-        header: &LongHeader<'_>,
-        out: &mut [u8],
-    ) -> Routed {
-        let path = datagram.path;
-        if datagram.payload.len() < MIN_INITIAL_DATAGRAM {
-            return Routed::Dropped(DropReason::TooShort);
-        }
-        let ids = (&header.dcid, &header.scid);
-        let address = self.check_token(now, server, path, header);
-        if header.dcid.len() < MIN_INITIAL_CID && !matches!(address, Ok(AddressProof::Retry { .. })) {
-            return Routed::Dropped(DropReason::ShortConnectionId);
-        }
-        let address = match address {
-            Ok(_) if self.is_full() => Err(TransportErrorCode::CONNECTION_REFUSED),
-            other => other,
-        };
-        let address = match address {
-            Ok(address) => address,
-            Err(code) => {
-                let transmit = self.close_unborn(path, spec, ids, code, out);
-                return transmit.map_or(Routed::Dropped(DropReason::NoRoom), Routed::Respond);
-            }
-        };
-        while let Some((id, expired)) = self.pending.pop_expired(now) {
-            self.demux.remove_pending(expired.remote, expired.dcid, id);
-        }
-        let Some(id) = self.pending.insert(now, header.dcid, datagram, limits(server)) else {
-            return Routed::Dropped(DropReason::TooManyIncoming);
-        };
-        self.demux.set_pending(path.remote, header.dcid, id);
-        let (dcid, scid) = (header.dcid, header.scid);
-        Routed::Incoming(Incoming(Box::new(Details {
-            id,
-            path,
-            version: header.version,
-            dcid,
-            scid,
-            address,
-        })))
-    }
-
-    /// What the token in an Initial packet proves; an error code if the client must be told to start anew.
-    fn check_token(
-        &self,
-        now: Instant,
-        server: &ServerConfig,
-        path: FourTuple,
-        header: &LongHeader<'_>,
-    ) -> Result<AddressProof, TransportErrorCode> {
-        if header.token.is_empty() {
-            return Ok(AddressProof::None);
-        }
-        let (wall, lifetimes) = (self.epoch.at(now), server.token_lifetimes());
-        match server.token_key.open(header.token, path.remote, wall, &lifetimes) {
-            Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
-                Ok(AddressProof::Retry { original_dcid, retry_scid })
-            }
-            Ok(ValidToken::New { .. }) => Ok(AddressProof::EarlierConnection),
-            // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN
-            // error".
-            Ok(ValidToken::Retry { .. }) => Err(TransportErrorCode::INVALID_TOKEN),
-            Err(invalid) if invalid.is_fatal() => Err(TransportErrorCode::INVALID_TOKEN),
-            // RFC 9000 §8.1.3: "If the token is invalid, then the server SHOULD proceed as if the client did not have a validated
-            // address".
-            Err(_) => Ok(AddressProof::None),
-        }
-    }
-
-    fn close_unborn(
-        &mut self,
-        path: FourTuple,
-        spec: &VersionSpec,
-        (dcid, scid): (&Cid, &Cid),
-        code: TransportErrorCode,
-        out: &mut [u8],
-    ) -> Option<Transmit> {
-        let own = self.response_cid();
-        let len = stateless::initial_close(out, spec, dcid, scid, &own, code)?;
-        self.stats.refused += 1;
-        Some(Transmit { path, ecn: None, len, segment_size: None })
-    }
-
-    /// An id for a packet without a connection: by the application's generator, as load balancers may look at it; but of at least 8
-    /// bytes, so that the client's next packet is told from others'.
-    fn response_cid(&mut self) -> Cid {
-        if self.config.cid_len >= MIN_INITIAL_CID {
-            return (self.config.cid_factory)().generate(&mut *self.rng);
-        }
-        let random = self.rng.next_u64().to_le_bytes();
-        Cid::new(&random).expect("invariant: 8 bytes are not more than 20")
     }
 
     fn init(
@@ -533,5 +403,6 @@ fn limits(server: &ServerConfig) -> PendingLimits {
     PendingLimits { clients: server.max_incoming, bytes: server.max_incoming_bytes }
 }
 
+mod strangers;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,9 @@ use crate::crypto::token::ResetKey;
 use crate::error::TransportErrorCode;
 use crate::id::{Cid, Side};
 use crate::ietf::wire::header::{LongKind, encode_long, finish_long};
-use crate::invariants::{Version, VersionSpec, encode_version_negotiation};
+use crate::invariants::{
+    Version, VersionSpec, encode_packed_version_negotiation, encode_version_negotiation,
+};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use smallvec::SmallVec;
@@ -48,6 +50,9 @@ pub(super) fn version_negotiation(
         // nonsense (§6.2).
         let reserved = Version::reserved(u32::from_le_bytes([fill[0], fill[1], fill[2], fill[3]])).0;
         offered.push(if reserved == asked { reserved ^ 0x1000_0000 } else { reserved });
+    }
+    if Version(asked).packs_id_lengths() {
+        return encode_packed_version_negotiation(out, random, client_dcid, &offered);
     }
     encode_version_negotiation(out, random, client_scid, client_dcid, &offered)
 }

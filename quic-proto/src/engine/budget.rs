@@ -18,34 +18,50 @@ pub enum Allowance {
     Everything,
 }
 
+/// What may leave, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// What datagrams may carry.
+    pub allowance: Allowance,
+    /// How many bytes of datagrams that may be, until something is received or the time is another. Asking costs more than counting, and
+    /// a batch has many datagrams.
+    pub bytes: u64,
+}
+
 impl Engine {
-    /// What a datagram of up to `size` bytes on the active path may carry now. Sets the pacing timer if the pacer is what refuses.
-    pub fn allowance(&mut self, now: Instant, size: usize) -> Allowance {
+    /// What datagrams of up to `size` bytes on the active path may carry now. Sets the pacing timer if the pacer is what refuses.
+    pub fn budget(&mut self, now: Instant, size: usize) -> Budget {
+        let size = size as u64;
+        let one = |allowance| Budget { allowance, bytes: size };
         // RFC 9000 §8.1: "an endpoint MUST limit the amount of data it sends to the unvalidated address to three times the amount of
         // data received from that address."
-        if self.paths.active().amplification.budget() < size as u64 {
-            return Allowance::Nothing;
+        let mut bytes = self.paths.active().amplification.budget();
+        if bytes < size {
+            return one(Allowance::Nothing);
         }
         // RFC 9002 §7.5: "Probe packets MUST NOT be blocked by the congestion controller."
         if self.has_probe_owed() {
-            return Allowance::Probes;
+            return one(Allowance::Probes);
         }
         let path = self.paths.active_mut();
-        if self.recovery.bytes_in_flight() + size as u64 > path.cc.window() {
+        bytes = bytes.min(path.cc.window().saturating_sub(self.recovery.bytes_in_flight()));
+        if bytes < size {
             self.stats.congestion_limited += 1;
-            return Allowance::AcksOnly;
+            return one(Allowance::AcksOnly);
         }
         if self.config.pacing {
             let rate = congestion::pacing_rate(&*path.cc, path.rtt.smoothed());
-            if path.pacer.budget(now, rate) < size as u64 {
-                let release = path.pacer.next_release(now, size as u64);
+            let paced = path.pacer.budget(now, rate);
+            if paced < size {
+                let release = path.pacer.next_release(now, size);
                 if release > now {
                     self.stats.pacing_limited += 1;
                     self.timers.set(Timer::Pacing, Some(release));
-                    return Allowance::AcksOnly;
+                    return one(Allowance::AcksOnly);
                 }
             }
+            bytes = bytes.min(paced.max(size));
         }
-        Allowance::Everything
+        Budget { allowance: Allowance::Everything, bytes }
     }
 }

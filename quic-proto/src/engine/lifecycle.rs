@@ -75,13 +75,19 @@ impl Lifecycle {
 
     /// We end the connection. Returns whether this call did it.
     pub fn close(&mut self, frame: CloseFrame) -> bool {
+        let reason = match &frame {
+            CloseFrame::Transport(error) => ConnectionError::Transport(error.clone()),
+            CloseFrame::Application { .. } => ConnectionError::LocallyClosed,
+        };
+        self.close_because(reason, frame)
+    }
+
+    /// As [`close`](Self::close), for a reason that the frame only tells the peer in its own words.
+    pub fn close_because(&mut self, reason: ConnectionError, frame: CloseFrame) -> bool {
         if !self.is_open() {
             return false;
         }
-        self.reason = Some(match &frame {
-            CloseFrame::Transport(error) => ConnectionError::Transport(error.clone()),
-            CloseFrame::Application { .. } => ConnectionError::LocallyClosed,
-        });
+        self.reason = Some(reason);
         self.state = State::Closing;
         self.frame = Some(frame);
         self.owed = true;

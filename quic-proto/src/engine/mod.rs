@@ -11,6 +11,7 @@
 //! Timers: all in one [`TimerTable`]; `Engine::rearm` sets the ones that follow from state, once a batch.
 
 pub mod budget;
+pub mod crypto_stream;
 pub mod intents;
 pub mod lifecycle;
 pub mod packet;
@@ -27,7 +28,7 @@ use crate::congestion;
 use crate::crypto::token::ResetKey;
 use crate::event::Event;
 use crate::id::{Side, SpaceId};
-use crate::path::PathSet;
+use crate::path::{PathConfig, PathSet};
 use crate::recovery::{AckTracker, Outcome, Recovery};
 use crate::rng::Rng;
 use crate::streams::Streams;
@@ -46,6 +47,8 @@ pub struct PeerTiming {
     pub max_ack_delay: Duration,
     /// The idle timeout that both sides agreed on; `None` is no timeout.
     pub idle_timeout: Option<Duration>,
+    /// Keep-alives that are to be sent at all come at least this often; `None` leaves it to the settings.
+    pub keep_alive: Option<Duration>,
 }
 
 /// The engine; see the module's documentation.
@@ -86,6 +89,9 @@ pub struct Engine {
     pub has_handshake_keys: bool,
     /// Whether the peer is known to have validated our address (always true on a server), RFC 9002 §6.2.2.1.
     pub peer_validated_us: bool,
+    /// All packets share the Data space.
+    single_space: bool,
+    path_config: PathConfig,
     events: VecDeque<Event>,
     outcome: Outcome,
     probe_tokens: Vec<crate::recovery::token::Token>,
@@ -107,6 +113,8 @@ pub struct Engine {
 pub struct EngineParts {
     /// Which end this is.
     pub side: Side,
+    /// See [`EngineRules`](start::EngineRules).
+    pub single_space: bool,
     /// The transport's settings.
     pub config: Arc<TransportConfig>,
     /// The streams, configured.
@@ -117,6 +125,8 @@ pub struct EngineParts {
     pub acks: [AckTracker; 3],
     /// The first path.
     pub paths: PathSet,
+    /// What all paths begin with.
+    pub path_config: PathConfig,
     /// Ids that we issued.
     pub local_cids: LocalCids,
     /// Ids that the peer issued.
@@ -135,12 +145,13 @@ impl Engine {
         let idle_timeout = Some(parts.config.handshake_timeout);
         let mut engine = Self {
             side: parts.side,
-            timing: PeerTiming { max_ack_delay: Duration::from_millis(25), idle_timeout },
+            timing: PeerTiming { max_ack_delay: Duration::from_millis(25), idle_timeout, keep_alive: None },
             config: parts.config,
             streams: parts.streams,
             recovery: parts.recovery,
             acks: parts.acks,
             paths: parts.paths,
+            path_config: parts.path_config,
             local_cids: parts.local_cids,
             peer_cids: parts.peer_cids,
             cid_generator: parts.cid_generator,
@@ -151,7 +162,8 @@ impl Engine {
             rng: parts.rng,
             confirmed: false,
             has_handshake_keys: false,
-            peer_validated_us: parts.side.is_server(),
+            peer_validated_us: parts.side.is_server() || parts.single_space,
+            single_space: parts.single_space,
             events: VecDeque::new(),
             outcome: Outcome::default(),
             probe_tokens: Vec::new(),

@@ -1,4 +1,5 @@
-//! One packet under construction: a header that the family wrote, frames, padding; and what it will be remembered by.
+//! One packet under construction: a header that the family wrote, frames, padding; and what it will be remembered by. And what came of a
+//! datagram that a family took.
 
 use crate::codec::Writer;
 use crate::id::PacketNumber;
@@ -62,4 +63,14 @@ pub struct Sent {
     pub ack_eliciting: bool,
     /// Whether it counts as in flight.
     pub in_flight: bool,
+}
+
+/// What a datagram amounted to.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Opened {
+    /// At least one packet was authentic.
+    pub authentic: bool,
+    /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
+    /// the datagram came on another path (RFC 9000 §9.3).
+    pub moves: bool,
 }

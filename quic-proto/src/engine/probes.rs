@@ -97,7 +97,7 @@ impl Engine {
 
     /// How new paths of this connection start.
     pub fn path_config(&self) -> PathConfig {
-        PathConfig { initial_rtt: self.config.initial_rtt, mtu_ceiling: self.config.mtu_ceiling, ecn: true }
+        self.path_config
     }
 }
 

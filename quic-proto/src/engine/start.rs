@@ -4,12 +4,12 @@ use super::{Engine, EngineParts};
 use crate::cid::{CidGenerator, LocalCids, PeerCids};
 use crate::config::TransportConfig;
 use crate::crypto::token::ResetKey;
-use crate::id::{Cid, Side, SpaceId};
+use crate::id::{Cid, PacketNumber, Side, SpaceId};
 use crate::net::FourTuple;
 use crate::path::{self, Path, PathConfig, PathSet};
 use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
-use crate::streams::{Streams, StreamsConfig};
+use crate::streams::{StreamRules, Streams, StreamsConfig};
 use crate::time::{Instant, UnixTime};
 use std::sync::Arc;
 
@@ -33,9 +33,55 @@ pub struct EngineInit {
     pub max_udp_payload_size: u64,
 }
 
+/// The facts of the client's first packet.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerFirst {
+    /// Its destination: what Initial keys are made of.
+    pub dcid: Cid,
+    /// Its source: how the client is addressed.
+    pub scid: Cid,
+    /// The destination of the very first packet, before a Retry.
+    pub original_dcid: Cid,
+    /// The source of the Retry, if there was one; then it is `dcid`.
+    pub retry_scid: Option<Cid>,
+    /// Whether a token has validated the client's address.
+    pub validated: bool,
+}
+
+/// In what a family's connections differ from those of RFC 9000, which are the default.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineRules {
+    /// Streams and their limits.
+    pub streams: StreamRules,
+    /// The number of the first packet.
+    pub first_number: PacketNumber,
+    /// There are no spaces but Data, so that the probe timeout of that one runs during the handshake, and nothing is to be said about
+    /// addresses in it.
+    pub single_space: bool,
+    /// The peer can report ECN marks.
+    pub ecn: bool,
+    /// Unidirectional streams exist.
+    pub uni_streams: bool,
+    /// The largest datagram that peers take unasked, in bytes.
+    pub max_datagram: u16,
+}
+
+impl Default for EngineRules {
+    fn default() -> Self {
+        Self {
+            streams: StreamRules::default(),
+            first_number: 0,
+            single_space: false,
+            ecn: true,
+            uni_streams: true,
+            max_datagram: u16::MAX,
+        }
+    }
+}
+
 impl EngineInit {
     /// Makes the engine: we are known by `local`, the peer is addressed as `peer`.
-    pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool) -> Engine {
+    pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool, rules: &EngineRules) -> Engine {
         let config = &self.transport;
         let streams = Streams::new(StreamsConfig {
             side,
@@ -44,11 +90,15 @@ impl EngineInit {
             connection_window: config.connection_window,
             connection_window_max: config.connection_window_max,
             max_bidi: config.max_bidi_streams,
-            max_uni: config.max_uni_streams,
+            max_uni: if rules.uni_streams { config.max_uni_streams } else { 0 },
             send_buffer: config.send_buffer,
+            rules: rules.streams,
         });
-        let path_config =
-            PathConfig { initial_rtt: config.initial_rtt, mtu_ceiling: config.mtu_ceiling, ecn: true };
+        let path_config = PathConfig {
+            initial_rtt: config.initial_rtt,
+            mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
+            ecn: rules.ecn,
+        };
         let cc = config.congestion.build(path::BASE);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
@@ -59,15 +109,18 @@ impl EngineInit {
             }
         });
         let active_cid_limit = config.active_cid_limit;
-        let recovery = Recovery::new(RecoveryConfig::default());
+        let recovery =
+            Recovery::new(RecoveryConfig { first_number: rules.first_number, ..RecoveryConfig::default() });
         Engine::new(
             self.now,
             EngineParts {
                 side,
+                single_space: rules.single_space,
                 streams,
                 recovery,
                 acks,
                 paths: PathSet::new(path),
+                path_config,
                 local_cids: LocalCids::new(local),
                 peer_cids: PeerCids::new(peer, active_cid_limit),
                 cid_generator: self.cids,

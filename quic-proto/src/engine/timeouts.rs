@@ -10,7 +10,8 @@ use crate::time::Instant;
 use crate::timer::{Timer, TimerTable};
 
 impl Engine {
-    /// Runs what is due. Timers that belong to a family ([`Timer::KeyDiscard`]) are left to it.
+    /// Runs what is due. Timers that belong to a family ([`Timer::KeyDiscard`],
+    /// [`Timer::Handshake`]) are left to it.
     pub fn handle_timeout(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
         let now = self.advance(now);
         if self.timers.expired(Timer::Close, now) {
@@ -86,7 +87,8 @@ impl Engine {
     pub(super) fn situation(&self) -> Situation {
         let path = self.paths.active();
         Situation {
-            handshake_confirmed: self.confirmed,
+            // What RFC 9002 §6.2.1 asks for, that the Data space waits for the handshake, is about spaces of their own for that.
+            handshake_confirmed: self.confirmed || self.single_space,
             has_handshake_keys: self.has_handshake_keys,
             peer_completed_address_validation: self.peer_validated_us,
             amplification_limited: path.amplification.budget() < u64::from(path.mtu.current()),
@@ -140,6 +142,7 @@ impl Engine {
         let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
         timers.set(Timer::Idle, due(idle));
         if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
+            let interval = self.timing.keep_alive.map_or(interval, |limit| limit.min(interval));
             // A PING that is not answered is no activity: without its own time the next one would be due at once.
             let quiet_since = self.last_activity().max(self.kept_alive);
             timers.set(Timer::KeepAlive, due(Some(quiet_since + interval)));

@@ -7,7 +7,7 @@ use super::packet::Sent;
 use super::settle::FamilyTokens;
 use crate::error::{ConnectionError, TransportError};
 use crate::event::Event;
-use crate::id::{PacketNumber, SpaceId, StreamId};
+use crate::id::{Cid, PacketNumber, ResetToken, SpaceId, StreamId};
 use crate::net::Ecn;
 use crate::recovery::{AckTracker, SentPacket};
 use crate::streams::Received;
@@ -97,6 +97,14 @@ impl Engine {
         }
     }
 
+    /// Nothing was heard of the peer for too long: ends the connection, and says so with a close frame.
+    pub fn time_out(&mut self, frame: CloseFrame) {
+        if self.lifecycle.close_because(ConnectionError::TimedOut, frame) {
+            self.closed();
+            self.start_close_timer();
+        }
+    }
+
     /// Ends the connection without a word.
     pub fn abandon(&mut self, reason: ConnectionError) {
         if self.lifecycle.abandon(reason) {
@@ -113,6 +121,29 @@ impl Engine {
             let event = Event::Closed(reason.clone());
             self.push_event(event);
         }
+    }
+
+    /// Verb: the peer issues a connection id, and may ask to retire earlier ones.
+    ///
+    /// # Errors
+    /// The cases of RFC 9000 §19.15 and §5.1.1, each with its code.
+    pub fn on_new_connection_id(
+        &mut self,
+        sequence: u64,
+        retire_prior_to: u64,
+        cid: Cid,
+        token: ResetToken,
+    ) -> Result<(), TransportError> {
+        if self.peer_cids.on_new_connection_id(sequence, retire_prior_to, cid, token)? {
+            // What is sent on any path, answers to challenges too, goes to an id that is still good (RFC 9000 §5.1.2).
+            let current = self.peer_cids.current_sequence();
+            for path in self.paths.iter_mut() {
+                if self.peer_cids.cid(path.peer_cid).is_none() {
+                    path.peer_cid = current;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Verb: the peer asks whether the path works. The answer goes out on the path that the datagram came on, which is known to the

@@ -150,7 +150,7 @@ impl Ietf {
             }
             Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token } => {
                 counts.new_connection_id += 1;
-                engine.peer_cids.on_new_connection_id(sequence, retire_prior_to, cid, reset_token).map(drop)
+                engine.on_new_connection_id(sequence, retire_prior_to, cid, reset_token)
             }
             Frame::RetireConnectionId(sequence) => {
                 counts.retire_connection_id += 1;

@@ -44,12 +44,16 @@ impl Ietf {
     ) -> usize {
         let mut at = 0;
         let mut expand = false;
-        for level in LEVELS {
+        // Once the handshake is confirmed there is but the last level.
+        let levels = if engine.confirmed { &LEVELS[2..] } else { &LEVELS[..] };
+        for &level in levels {
             if out.len() - at < WORTHWHILE || !self.wants_to_send(engine, level, allowance) {
                 continue;
             }
-            let last =
-                !LEVELS.iter().any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
+            let last = level == Level::OneRtt
+                || !LEVELS
+                    .iter()
+                    .any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
             let len = self.packet(engine, now, &mut out[at..], level, allowance, |used, must_pad| {
                 // RFC 9000 §14.1: "A client MUST expand the payload of all UDP datagrams carrying Initial packets to at least the
                 // smallest allowed maximum datagram size of 1200 bytes"; a server those with ack-eliciting Initial packets.

@@ -3,9 +3,9 @@
 //!
 //! Invariant: bytes that the session writes go to the level of the keys that it gave last (RFC 9001 §4.1.4).
 
-use super::crypto_stream::CryptoStream;
 use super::keys::Ladder;
 use crate::crypto::{NewKeys, TlsSession};
+use crate::engine::crypto_stream::CryptoStream;
 use crate::error::TransportError;
 use crate::id::SpaceId;
 

@@ -31,6 +31,9 @@ struct Rung {
     remote: Option<DirectionalKeys>,
     /// Packets sealed with the local packet key.
     sealed: u64,
+    /// How many it may seal (RFC 9001 §6.6), and the length of its tags. Kept here as every packet asks; a key update changes neither.
+    seal_limit: u64,
+    tag_len: usize,
     discarded: bool,
 }
 
@@ -130,14 +133,14 @@ impl Ladder {
     pub fn install_early(&mut self, local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) {
         let rung = self.rung_mut(Level::ZeroRtt);
         if !rung.discarded {
-            (rung.local, rung.remote) = (local, remote);
+            *rung = Rung::new(local, remote);
         }
     }
 
     fn install_at(&mut self, level: Level, keys: Keys) {
         let rung = self.rung_mut(level);
         if !rung.discarded {
-            *rung = Rung { local: Some(keys.local), remote: Some(keys.remote), ..Rung::default() };
+            *rung = Rung::new(Some(keys.local), Some(keys.remote));
         }
     }
 
@@ -176,7 +179,7 @@ impl Ladder {
 
     /// Length in bytes of the tag at the end of packets that we send at this level; 0 without keys.
     pub fn tag_len(&self, level: Level) -> usize {
-        self.rung(level).local.as_ref().map_or(0, |keys| keys.packet.tag_len())
+        self.rung(level).tag_len
     }
 
     /// The Key Phase bit for the next 1-RTT packet.
@@ -199,7 +202,7 @@ impl Ladder {
         let key = &rung.local.as_ref().ok_or(SealError::NoKeys)?.packet;
         // RFC 9001 §6.6: "If the total number of encrypted packets with the same key exceeds the confidentiality limit for the
         // selected AEAD, the endpoint MUST stop using those keys."
-        if rung.sealed >= key.confidentiality_limit() {
+        if rung.sealed >= rung.seal_limit {
             return Err(SealError::Exhausted);
         }
         rung.sealed += 1;
@@ -211,7 +214,7 @@ impl Ladder {
     }
 
     /// Opens `payload` in place, of a packet whose header protection was taken off. `key_phase` only counts in 1-RTT packets.
-    /// `discard_at` is three times the probe timeout from now: when to discard old keys if this packet brings new ones.
+    /// `discard_at` gives three times the probe timeout from now: when to discard old keys if this packet brings new ones.
     ///
     /// # Errors
     /// [`OpenError`] says what to do.
@@ -222,7 +225,7 @@ impl Ladder {
         number: u64,
         header: &[u8],
         payload: &mut [u8],
-        discard_at: Instant,
+        discard_at: impl FnOnce() -> Instant,
     ) -> Result<Opened, OpenError> {
         let Some(remote) = &self.rungs[level as usize].remote else { return Err(OpenError::NoKeys) };
         let phase =
@@ -237,9 +240,9 @@ impl Ladder {
                 self.update.previous.as_ref().map_or(&remote.packet, |previous| &previous.key)
             }
         };
-        let integrity_limit = key.integrity_limit();
         let opened = key.open(number, header, payload);
         let (Some(phase), Ok(len)) = (phase, opened) else {
+            let integrity_limit = key.integrity_limit();
             return Err(self.on_failure(integrity_limit));
         };
         if level == Level::OneRtt {
@@ -261,7 +264,12 @@ impl Ladder {
     }
 
     /// Keeps the books on an authentic 1-RTT packet, and follows the peer if it updated its keys.
-    fn on_opened(&mut self, phase: Phase, number: u64, discard_at: Instant) -> Result<(), TransportError> {
+    fn on_opened(
+        &mut self,
+        phase: Phase,
+        number: u64,
+        discard_at: impl FnOnce() -> Instant,
+    ) -> Result<(), TransportError> {
         let update = &mut self.update;
         if phase == Phase::Previous {
             update.highest_old = update.highest_old.max(Some(number));
@@ -291,7 +299,7 @@ impl Ladder {
         if let Some(previous) = &mut update.previous {
             // RFC 9001 §6.5: "An endpoint SHOULD retain old read keys for no more than three times the PTO after having received a
             // packet protected using the new keys."
-            previous.discard_at.get_or_insert(discard_at);
+            previous.discard_at.get_or_insert_with(discard_at);
         }
         Ok(())
     }
@@ -334,8 +342,7 @@ impl Ladder {
     /// Whether an update should start now: half of what the current key may seal is used up, and nothing is in the way.
     pub fn needs_update(&self) -> bool {
         let rung = self.rung(Level::OneRtt);
-        let limit = rung.local.as_ref().map_or(u64::MAX, |keys| keys.packet.confidentiality_limit());
-        rung.sealed >= limit / 2 && self.check_update().is_ok()
+        rung.sealed >= rung.seal_limit / 2 && self.check_update().is_ok()
     }
 
     /// Starts a key update (RFC 9001 §6.1): the next packet is sealed with new keys.
@@ -405,6 +412,14 @@ impl Ladder {
 
     fn rung_mut(&mut self, level: Level) -> &mut Rung {
         &mut self.rungs[level as usize]
+    }
+}
+
+impl Rung {
+    fn new(local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) -> Self {
+        let seal_limit = local.as_ref().map_or(0, |keys| keys.packet.confidentiality_limit());
+        let tag_len = local.as_ref().map_or(0, |keys| keys.packet.tag_len());
+        Self { local, remote, sealed: 0, seal_limit, tag_len, discarded: false }
     }
 }
 

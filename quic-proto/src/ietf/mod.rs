@@ -10,7 +10,6 @@
 //! Timers: `KeyDiscard` (old keys after a key update).
 
 mod assemble;
-pub mod crypto_stream;
 mod dispatch;
 mod fill;
 pub mod handshake;
@@ -22,13 +21,15 @@ pub mod stash;
 mod transitions;
 pub mod wire;
 
-pub(crate) use start::{ClientStart, ServerFirst, ServerStart};
+pub(crate) use start::{ClientStart, ServerStart};
 
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
 use crate::error::TransportError;
+use crate::event::HandshakeInfo;
 use crate::id::{Cid, Level};
 use crate::invariants::{Version, VersionSpec};
 use crate::net::Ecn;
@@ -38,7 +39,6 @@ use crate::timer::Timer;
 use bytes::Bytes;
 use handshake::Handshake;
 use keys::Ladder;
-pub(crate) use open::Opened;
 use stash::Stash;
 use wire::params::TransportParameters;
 
@@ -164,9 +164,25 @@ impl Ietf {
         self.version
     }
 
-    /// The handshake, for what it can tell.
-    pub(crate) fn handshake(&self) -> &Handshake {
-        &self.handshake
+    /// Whether the handshake is complete.
+    pub(crate) fn is_established(&self) -> bool {
+        !self.handshake.session().is_handshaking()
+    }
+
+    /// What the handshake agreed on; `None` before it is complete.
+    pub(crate) fn handshake_info(&self) -> Option<HandshakeInfo> {
+        let session = self.handshake.session();
+        (!session.is_handshaking()).then(|| HandshakeInfo {
+            protocol: session.alpn().map(<[u8]>::to_vec),
+            server_name: session.server_name().map(str::to_owned),
+            cipher_suite: session.cipher_suite(),
+            peer_certificates: session.peer_certificates(),
+        })
+    }
+
+    /// Fills `out` with keying material (RFC 5705); `false` if there is none yet.
+    pub(crate) fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        self.handshake.session().export_keying_material(out, label, context)
     }
 
     /// The address token that the server gave for the next connection, once.

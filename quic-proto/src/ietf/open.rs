@@ -4,24 +4,25 @@
 //! before their keys wait in the bounded stash.
 
 use super::Ietf;
+use super::fill::MIN_INITIAL_DATAGRAM;
 use super::keys::OpenError;
 use super::wire::header::{self, LongHeader, LongKind};
 use crate::codec::packet_number;
 use crate::crypto::header_protection::{self, Unprotected};
 use crate::engine::Engine;
+use crate::engine::packet::Opened;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, ResetToken};
 use crate::net::Ecn;
 use crate::time::Instant;
 
-/// What a datagram amounted to.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Opened {
-    /// At least one packet was authentic.
-    pub(crate) authentic: bool,
-    /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
-    /// the datagram came on another path (RFC 9000 §9.3).
-    pub(crate) moves: bool,
+/// What the packets of a datagram have in common.
+#[derive(Clone, Copy, Debug)]
+struct Envelope {
+    /// The datagram's length.
+    len: usize,
+    /// The destination of the first packet.
+    dcid: Option<Cid>,
 }
 
 /// Where a packet stands in its datagram.
@@ -48,14 +49,14 @@ impl Ietf {
         payload: &mut [u8],
     ) -> Opened {
         let mut opened = Opened::default();
+        let mut envelope = Envelope { len: payload.len(), dcid: None };
         let mut rest = payload;
-        let mut first_dcid: Option<Cid> = None;
         while !rest.is_empty() && !engine.lifecycle.is_silent() {
             if rest[0] & header::LONG_FORM == 0 {
-                self.open_short(engine, now, ecn, rest, first_dcid, &mut opened);
+                self.open_short(engine, now, ecn, rest, envelope.dcid, &mut opened);
                 return opened;
             }
-            let Some(len) = self.open_long(engine, now, ecn, rest, &mut first_dcid, &mut opened) else {
+            let Some(len) = self.open_long(engine, now, ecn, rest, &mut envelope, &mut opened) else {
                 break;
             };
             rest = &mut rest[len..];
@@ -101,7 +102,7 @@ impl Ietf {
         now: Instant,
         ecn: Option<Ecn>,
         rest: &mut [u8],
-        first_dcid: &mut Option<Cid>,
+        envelope: &mut Envelope,
         opened: &mut Opened,
     ) -> Option<usize> {
         let version = rest.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)?;
@@ -118,7 +119,7 @@ impl Ietf {
             engine.stats.discarded_packets += 1;
             return None;
         };
-        if *first_dcid.get_or_insert(long.dcid) != long.dcid {
+        if *envelope.dcid.get_or_insert(long.dcid) != long.dcid {
             engine.stats.discarded_packets += 1;
             return Some(long.packet_len);
         }
@@ -137,9 +138,13 @@ impl Ietf {
         }
         let place = Place { level, number_at: long.number_offset, scid: Some(long.scid) };
         let len = long.packet_len;
+        // RFC 9000 §14.1: "A server MUST discard an Initial packet that is carried in a UDP datagram with a payload that is smaller than
+        // the smallest allowed maximum datagram size of 1200 bytes."
+        let small = engine.side.is_server() && envelope.len < MIN_INITIAL_DATAGRAM;
         // RFC 9000 §17.2.2: a server's Initial with a token: "clients that receive an Initial packet with a non-zero Token Length field
         // MUST either discard the packet or generate a connection error".
-        if level == Level::Initial && engine.side.is_client() && !long.token.is_empty() {
+        let with_token = engine.side.is_client() && !long.token.is_empty();
+        if level == Level::Initial && (small || with_token) {
             engine.stats.discarded_packets += 1;
             return Some(len);
         }
@@ -187,7 +192,7 @@ impl Ietf {
         let number = packet_number::decode(truncated, number_len, expected);
         let (head, body) = packet.split_at_mut(number_at + number_len);
         let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
-        let discard_at = now + engine.pto() * 3;
+        let discard_at = || now + engine.pto() * 3;
         let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
             Ok(opened) => {
                 self.opened_with_old_key = opened.old_key;

@@ -8,9 +8,9 @@ use super::wire::params::TransportParameters;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
-use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
+use crate::crypto::{TlsConfigError, TlsSession};
 use crate::engine::Engine;
-use crate::engine::start::EngineInit;
+use crate::engine::start::{EngineInit, EngineRules, ServerFirst};
 use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
@@ -26,21 +26,6 @@ pub(crate) struct ClientStart<'a> {
     pub(crate) server_name: &'a str,
 }
 
-/// The facts of the client's first packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerFirst {
-    /// Its destination: what Initial keys are made of.
-    pub(crate) dcid: Cid,
-    /// Its source: how the client is addressed.
-    pub(crate) scid: Cid,
-    /// The destination of the very first packet, before a Retry.
-    pub(crate) original_dcid: Cid,
-    /// The source of the Retry, if there was one; then it is `dcid`.
-    pub(crate) retry_scid: Option<Cid>,
-    /// Whether a token has validated the client's address.
-    pub(crate) validated: bool,
-}
-
 /// What starts a server.
 pub(crate) struct ServerStart<'a> {
     pub(crate) version: Version,
@@ -49,12 +34,12 @@ pub(crate) struct ServerStart<'a> {
 }
 
 impl Ietf {
-    /// A client's family and engine, with its first flight ready; `None` if the version is not known.
+    /// A client's family and engine, with its first flight ready; `None` if the version is not known or there is no TLS.
     pub(crate) fn client(
         mut init: EngineInit,
         start: &ClientStart<'_>,
     ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
-        let Some(spec) = spec(start.version) else { return Ok(None) };
+        let (Some(spec), Some(tls)) = (spec(start.version), &start.config.tls) else { return Ok(None) };
         let local_scid = init.cids.generate(&mut *init.rng);
         let mut first = [0; FIRST_DCID_LEN];
         init.rng.fill(&mut first);
@@ -62,8 +47,8 @@ impl Ietf {
         let params = local_params(&init, local_scid);
         let mut encoded = Vec::new();
         params.encode(&mut encoded, &mut *init.rng);
-        let session = start.config.tls.start(start.version.0, start.server_name, encoded)?;
-        let engine = init.engine(Side::Client, local_scid, original_dcid, true);
+        let session = tls.start(start.version.0, start.server_name, encoded)?;
+        let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
         let mut family = Self::new(
             spec,
             start.version,
@@ -83,7 +68,7 @@ impl Ietf {
         mut init: EngineInit,
         start: &ServerStart<'_>,
     ) -> Result<Option<(Self, Engine)>, TlsConfigError> {
-        let Some(spec) = spec(start.version) else { return Ok(None) };
+        let (Some(spec), Some(tls)) = (spec(start.version), &start.config.tls) else { return Ok(None) };
         let first = start.first;
         let local_scid = init.cids.generate(&mut *init.rng);
         let mut params = local_params(&init, local_scid);
@@ -94,10 +79,10 @@ impl Ietf {
         }
         let mut encoded = Vec::new();
         params.encode(&mut encoded, &mut *init.rng);
-        let tls: &dyn TlsServerConfig = &*start.config.tls;
         let session = tls.start(start.version.0, encoded)?;
         let new_token = address_token(&mut init, start.config);
-        let engine = init.engine(Side::Server, local_scid, first.scid, first.validated);
+        let engine =
+            init.engine(Side::Server, local_scid, first.scid, first.validated, &EngineRules::default());
         let mut family = Self::new(
             spec,
             start.version,
@@ -148,8 +133,13 @@ impl Ietf {
         }
     }
 
+    /// Packets are told apart by our ids, unless those have no bytes: then the endpoint knows.
+    pub(crate) fn is_routed_by_address(&self, _engine: &Engine) -> bool {
+        false
+    }
+
     /// Our source connection id, under which the endpoint routes packets here.
-    pub(crate) fn local_scid(&self) -> Cid {
+    pub(crate) fn local_cid(&self) -> Cid {
         self.local_scid
     }
 }
@@ -179,7 +169,7 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
 fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
-    (config.address_tokens > 0).then(|| {
+    config.address_tokens.then(|| {
         config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
     })
 }

@@ -161,12 +161,18 @@ impl Ietf {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
+            keep_alive: None,
         };
         engine.paths.active_mut().mtu.limit(params.max_udp_payload_size);
         engine.local_cids.set_peer_limit(params.active_connection_id_limit);
         engine.issue_cids();
         if let Some(token) = params.stateless_reset_token {
             engine.peer_cids.set_initial_token(token);
+        }
+        // RFC 9000 §5.1.1: "If the preferred_address transport parameter is sent, the sequence number of the supplied connection ID is 1."
+        // We stay with the address that we have; the id is as good as any other.
+        if let Some(preferred) = &params.preferred_address {
+            engine.on_new_connection_id(1, 0, preferred.cid, preferred.reset_token)?;
         }
         self.peer_params = Some(params);
         Ok(())

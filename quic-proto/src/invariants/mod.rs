@@ -9,6 +9,8 @@ mod negotiation;
 mod peek;
 pub mod version;
 
-pub use negotiation::{OfferedVersions, encode_version_negotiation};
+pub use negotiation::{
+    Negotiated, OfferedVersions, encode_packed_version_negotiation, encode_version_negotiation,
+};
 pub use peek::{PeekError, Peeked, peek};
 pub use version::{Family, Labels, SUPPORTED, Version, VersionSpec, spec};

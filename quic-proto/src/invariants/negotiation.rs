@@ -5,6 +5,7 @@
 //!
 //! Invariant: an [`OfferedVersions`] starts with at least one version. No timers.
 
+use super::version::Version;
 use crate::codec::Writer;
 
 /// The versions in a Version Negotiation packet, as they came. May be empty only when used up.
@@ -13,7 +14,7 @@ pub struct OfferedVersions<'a>(&'a [[u8; 4]]);
 
 impl<'a> OfferedVersions<'a> {
     /// The versions in the rest of a packet; `None` if there is none, or only a part of one.
-    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (versions, rest) = bytes.as_chunks();
         (rest.is_empty() && !versions.is_empty()).then_some(Self(versions))
     }
@@ -34,6 +35,15 @@ impl Iterator for OfferedVersions<'_> {
 }
 
 impl ExactSizeIterator for OfferedVersions<'_> {}
+
+/// How a client came to the version that it speaks, if not by its own first choice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Negotiated {
+    /// The version that it offered first.
+    pub first: Version,
+    /// What the server offered in its place, without versions reserved for greasing.
+    pub offered: Vec<u32>,
+}
 
 /// Writes a Version Negotiation packet to `out` and returns its length; `None` if it does not fit, an id is longer than 255 bytes, or
 /// there are no versions.
@@ -62,6 +72,29 @@ pub fn encode_version_negotiation(
     (!writer.overflowed()).then_some(writer.len())
 }
 
+/// As [`encode_version_negotiation`], in the shape for peers that speak a version which [packs the lengths of
+/// ids](super::Version::packs_id_lengths). `cid` is the destination id of the packet that it answers; it stands for both ids: it
+/// is the one name that such connections have, and their clients look for it in either place. `None` also if its length cannot be
+/// written.
+pub fn encode_packed_version_negotiation(
+    out: &mut [u8],
+    random_byte: u8,
+    cid: &[u8],
+    versions: &[u32],
+) -> Option<usize> {
+    if versions.is_empty() || !(4..=18).contains(&cid.len()) {
+        return None;
+    }
+    let mut writer = Writer::new(out);
+    writer.u8(random_byte | 0xc0);
+    writer.u32(0);
+    writer.u8((cid.len() as u8 - 3) * 0x11);
+    writer.bytes(cid);
+    writer.bytes(cid);
+    versions.iter().for_each(|version| writer.u32(*version));
+    (!writer.overflowed()).then_some(writer.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +109,20 @@ mod tests {
         assert_eq!(encode_version_negotiation(&mut out[..10], 0, &[], &[], &[1]), None);
         assert_eq!(encode_version_negotiation(&mut out[..11], 0, &[], &[], &[1]), Some(11));
         assert_eq!(out[..11], [0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn the_packed_shape() {
+        let mut out = [0; 64];
+        let cid = [0xad, 7, 0x56, 0xfd, 0xf8, 0x9c, 0x0d, 8];
+        let len =
+            encode_packed_version_negotiation(&mut out, 0xde, &cid, &[0x1a8a_4a0a, 0x5130_3434]).unwrap();
+        let expected =
+            [&[0xde, 0, 0, 0, 0, 0x55], &cid[..], &cid, &[0x1a, 0x8a, 0x4a, 0x0a], b"Q044"].concat();
+        assert_eq!(out[..len], expected);
+        assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[], &[1]), None);
+        assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[0; 19], &[1]), None);
+        assert_eq!(encode_packed_version_negotiation(&mut out[..20], 0, &cid, &[1]), None);
     }
 
     proptest! {

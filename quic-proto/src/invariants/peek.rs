@@ -3,6 +3,7 @@
 //! Invariant: never panics, reads only the header, accepts connection ids of up to 255 bytes in long headers. No timers.
 
 use super::negotiation::OfferedVersions;
+use super::version::Version;
 use crate::codec::{Reader, UnexpectedEnd};
 
 /// The version-independent properties of the first packet in a datagram.
@@ -64,6 +65,12 @@ pub fn peek(datagram: &[u8], short_dcid_len: usize) -> Result<Peeked<'_>, PeekEr
         return Ok(Peeked::Short { dcid: reader.bytes(short_dcid_len)? });
     }
     let version = reader.u32()?;
+    if Version(version).packs_id_lengths() {
+        let lengths = reader.u8()?;
+        let dcid = reader.bytes(unpacked(lengths >> 4))?;
+        let scid = reader.bytes(unpacked(lengths & 15))?;
+        return Ok(Peeked::Long { version, dcid, scid, first });
+    }
     let dcid_len = reader.u8()?;
     let dcid = reader.bytes(dcid_len.into())?;
     let scid_len = reader.u8()?;
@@ -75,6 +82,11 @@ pub fn peek(datagram: &[u8], short_dcid_len: usize) -> Result<Peeked<'_>, PeekEr
     // Version value."
     let versions = OfferedVersions::new(reader.rest()).ok_or(PeekError::InvalidVersions)?;
     Ok(Peeked::VersionNegotiation { dcid, scid, versions })
+}
+
+/// The length of an id from the half-byte that stands for it in versions that [pack lengths](Version::packs_id_lengths).
+const fn unpacked(nibble: u8) -> usize {
+    if nibble == 0 { 0 } else { nibble as usize + 3 }
 }
 
 #[cfg(test)]
@@ -93,6 +105,17 @@ mod tests {
         for len in 0..packet.len() {
             assert_eq!(peek(&packet[..len], 8), Err(PeekError::Truncated));
         }
+    }
+
+    #[test]
+    fn googles_long_headers_pack_the_lengths_of_ids() {
+        let packet = [&[0xff], &b"Q044"[..], &[0x50, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 1]].concat();
+        let (dcid, scid) = (&[1, 2, 3, 4, 5, 6, 7, 8][..], &[][..]);
+        assert_eq!(peek(&packet, 3), Ok(Peeked::Long { version: Version::Q044.0, dcid, scid, first: 0xff }));
+        assert_eq!(peek(&packet[..13], 3), Err(PeekError::Truncated));
+        let packet = [&[0xfd], &b"Q044"[..], &[0x05, 1, 2, 3, 4, 5, 6, 7, 8]].concat();
+        let Ok(Peeked::Long { dcid, scid, .. }) = peek(&packet, 0) else { panic!() };
+        assert_eq!((dcid, scid), (&[][..], &[1, 2, 3, 4, 5, 6, 7, 8][..]));
     }
 
     #[test]

@@ -13,10 +13,18 @@ impl Version {
     pub const V1: Self = Self(0x0000_0001);
     /// QUIC version 2, RFC 9369.
     pub const V2: Self = Self(0x6b33_43cf);
+    /// Google QUIC version 44, "Q044".
+    pub const Q044: Self = Self(u32::from_be_bytes(*b"Q044"));
 
     /// Whether this version is reserved to exercise version negotiation: 0x?a?a?a?a (RFC 9000 §15). Nobody speaks those.
     pub const fn is_reserved(self) -> bool {
         self.0 & 0x0f0f_0f0f == 0x0a0a_0a0a
+    }
+
+    /// Whether long headers of this version have the lengths of both ids in one byte, as drafts before RFC 8999 had them: so it is in
+    /// Google's Q044 to Q049.
+    pub const fn packs_id_lengths(self) -> bool {
+        self.0 >= Self::Q044.0 && self.0 <= u32::from_be_bytes(*b"Q049")
     }
 
     /// A reserved version made of the high half-bytes of `random`.
@@ -30,6 +38,7 @@ impl fmt::Display for Version {
         match *self {
             Self::V1 => f.write_str("QUICv1"),
             Self::V2 => f.write_str("QUICv2"),
+            Self::Q044 => f.write_str("Q044"),
             Self(number) => write!(f, "{number:#010x}"),
         }
     }

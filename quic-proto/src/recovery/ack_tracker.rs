@@ -48,6 +48,11 @@ impl AckTracker {
         self.threshold = packets.max(1);
     }
 
+    /// How long an ACK is held back from now on.
+    pub fn set_max_delay(&mut self, delay: Duration) {
+        self.max_ack_delay = delay;
+    }
+
     /// Whether a packet with this number was received already, or is so old that nobody knows.
     pub fn is_duplicate(&self, number: PacketNumber) -> bool {
         number < self.floor || self.ranges.contains(number)
@@ -109,7 +114,7 @@ impl AckTracker {
     }
 
     /// The ranges to acknowledge, the highest first; the first one ends with the largest number.
-    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<PacketNumber>> + '_ {
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<PacketNumber>> + Clone + '_ {
         self.ranges.iter().rev().map(|range| range.start..=range.end - 1)
     }
 

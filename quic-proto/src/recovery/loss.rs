@@ -6,9 +6,11 @@
 //! Timers: `Space::loss_time`, the time at which the packet at the cursor will be lost.
 
 use super::Outcome;
+use super::reordering::Reordering;
 use super::rtt::Rtt;
 use super::sent::State;
 use super::space::Space;
+use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
 
 /// RFC 9002 §7.6.1: the RECOMMENDED kPersistentCongestionThreshold.
@@ -42,6 +44,11 @@ impl Episode {
         self.id
     }
 
+    /// The number of the latest episode.
+    pub(super) fn number(&self) -> u32 {
+        self.id
+    }
+
     /// The episode was not, or not only, about losses that may be undone.
     pub(super) fn make_genuine(&mut self) {
         self.genuine = true;
@@ -70,7 +77,7 @@ impl Episode {
 pub(super) struct Scan<'a> {
     pub(super) now: Instant,
     pub(super) rtt: &'a Rtt,
-    pub(super) packet_threshold: u64,
+    pub(super) reordering: Reordering,
     pub(super) max_ack_delay: Duration,
     pub(super) generation: u32,
 }
@@ -105,7 +112,7 @@ impl Space {
             self.cursor = first;
             self.run = None;
         }
-        let delay = scan.rtt.loss_delay();
+        let (delay, threshold) = (scan.reordering.delay(scan.rtt), scan.reordering.packets());
         while self.cursor <= largest {
             let Some(tracked) = self.ring.get(self.cursor) else {
                 if !self.numbers.skipped(self.cursor) {
@@ -114,10 +121,8 @@ impl Space {
                 self.cursor += 1;
                 continue;
             };
-            // RFC 9002 A.10 assumes that there are "no sender-induced gaps in the packet number space": ours do not count.
-            let ahead = largest - self.cursor - self.numbers.skipped_in(&(self.cursor..=largest));
             let due = tracked.packet.time + delay;
-            if ahead < scan.packet_threshold && due > scan.now {
+            if self.ahead(self.cursor, largest) < threshold && due > scan.now {
                 self.loss_time = Some(due);
                 break;
             }
@@ -125,6 +130,12 @@ impl Space {
             self.cursor += 1;
         }
         losses
+    }
+
+    /// How many packets after `number` were sent up to `largest`. RFC 9002 A.10 assumes that there are "no sender-induced gaps in the packet
+    /// number space": ours do not count.
+    pub(super) fn ahead(&self, number: PacketNumber, largest: PacketNumber) -> u64 {
+        largest.saturating_sub(number) - self.numbers.skipped_in(&(number..=largest))
     }
 
     /// Forgets losses at the front of the ring that were declared long ago: no late ACK is expected any more.

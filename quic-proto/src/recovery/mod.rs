@@ -2,7 +2,7 @@
 //!
 //! [`Recovery`] is the only door. It is told of packets sent and ACK frames received, and hands back, in an [`Outcome`] that the caller
 //! reuses, the tokens of what was acknowledged and what was lost; their owners decide what to send again. Owns: the packets of all
-//! spaces (`space`), loss detection (`loss`), the probe timeout (`pto`) and the bytes in flight. The RTT and the congestion controller
+//! spaces (`space`), loss detection (`loss`) and its thresholds (`reordering`), the probe timeout (`pto`) and the bytes in flight. The RTT and the congestion controller
 //! belong to the path and are lent for each call.
 //!
 //! Invariants: `in_flight` is the sum of the sizes of outstanding in-flight packets sent on the present path; a token is handed out
@@ -13,6 +13,7 @@
 pub mod ack_tracker;
 mod loss;
 mod pto;
+mod reordering;
 pub mod rtt;
 mod sent;
 mod space;
@@ -32,6 +33,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use loss::{Episode, Losses, Scan};
 use pto::Pto;
+use reordering::Reordering;
 use sent::{State, Tracked};
 use space::Space;
 use std::ops::RangeInclusive;
@@ -39,18 +41,25 @@ use std::ops::RangeInclusive;
 /// Constants of loss recovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecoveryConfig {
-    /// How many later packets are acknowledged before an older one is lost. RFC 9002 §6.1.1: 3 is RECOMMENDED, and
-    /// "implementations SHOULD NOT use a packet threshold less than 3".
+    /// How many later packets are acknowledged before an older one is lost, until the path shows more reordering. RFC 9002 §6.1.1: 3 is
+    /// RECOMMENDED, and "implementations SHOULD NOT use a packet threshold less than 3".
     pub packet_threshold: u32,
     /// The peer's `max_ack_delay` until its transport parameters are known: 25 ms (RFC 9000 §18.2).
     pub peer_max_ack_delay: Duration,
     /// Whether to skip a packet number in the Data space now and then (RFC 9000 §21.4).
     pub skip_numbers: bool,
+    /// The number of the first packet in each space.
+    pub first_number: PacketNumber,
 }
 
 impl Default for RecoveryConfig {
     fn default() -> Self {
-        Self { packet_threshold: 3, peer_max_ack_delay: Duration::from_millis(25), skip_numbers: true }
+        Self {
+            packet_threshold: 3,
+            peer_max_ack_delay: Duration::from_millis(25),
+            skip_numbers: true,
+            first_number: 0,
+        }
     }
 }
 
@@ -123,6 +132,7 @@ pub struct Recovery {
     spaces: [Space; 3],
     pto: Pto,
     episode: Episode,
+    reordering: Reordering,
     generation: u32,
     in_flight: u64,
 }
@@ -132,9 +142,10 @@ impl Recovery {
     pub fn new(config: RecoveryConfig) -> Self {
         Self {
             config,
-            spaces: std::array::from_fn(|_| Space::new()),
+            spaces: std::array::from_fn(|_| Space::new(config.first_number)),
             pto: Pto::default(),
             episode: Episode::default(),
+            reordering: Reordering::new(config.packet_threshold),
             generation: 0,
             in_flight: 0,
         }
@@ -200,7 +211,7 @@ impl Recovery {
             return Ok(());
         }
         self.space(space).check_sent(&(ack.largest..=ack.largest))?;
-        let acked = self.take_acked(space, ranges, out)?;
+        let acked = self.take_acked(space, ranges, ctx.rtt, out)?;
         let state = self.space_mut(space);
         out.largest_grew = state.largest_acked < Some(ack.largest);
         state.largest_acked = state.largest_acked.max(Some(ack.largest));
@@ -217,7 +228,7 @@ impl Recovery {
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {
             self.space_mut(other).break_run(newest);
         }
-        self.detect_lost(now, space, ctx, out);
+        self.detect_lost(now, space, acked.bytes, ctx, out);
         self.tell_controller(now, &acked, ctx, out);
         if ctx.situation.peer_completed_address_validation {
             // §6.2.1: "The PTO backoff factor is reset when an acknowledgment is received, except" by such an unsure client.
@@ -246,6 +257,7 @@ impl Recovery {
             persistent: false,
             ecn: true,
             in_flight,
+            prior_in_flight: in_flight,
         });
     }
 
@@ -254,7 +266,7 @@ impl Recovery {
     pub fn on_timeout(&mut self, now: Instant, ctx: &mut Ctx<'_>, out: &mut Outcome) -> Option<Probe> {
         if let Some((time, space)) = self.earliest_loss() {
             if time <= now {
-                self.detect_lost(now, space, ctx, out);
+                self.detect_lost(now, space, 0, ctx, out);
             }
             return None;
         }
@@ -339,11 +351,24 @@ impl Recovery {
         self.pto.reset(now);
     }
 
+    /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
+        let generation = self.generation;
+        let flight = self.space_mut(space).remove_where(generation, |tracked| {
+            let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
+            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
+        });
+        self.in_flight -= flight;
+        self.pto.reset(now);
+    }
+
     /// Packets go over another path from now on. Those sent on others no longer count in flight and tell nothing of RTT or congestion
     /// (RFC 9000 §9.4), but are still acknowledged and lost.
     pub fn on_path_change(&mut self, generation: u32) {
         self.generation = generation;
         self.episode.reset();
+        self.reordering.reset();
         let packets = self.spaces.iter().flat_map(|space| space.ring.iter());
         self.in_flight = packets.map(|(_, tracked)| tracked.flight(generation)).sum();
         for space in &mut self.spaces {
@@ -383,6 +408,7 @@ impl Recovery {
         &mut self,
         space: SpaceId,
         ranges: impl Iterator<Item = RangeInclusive<PacketNumber>>,
+        rtt: &Rtt,
         out: &mut Outcome,
     ) -> Result<Acked, TransportError> {
         let mut acked = Acked::default();
@@ -397,20 +423,32 @@ impl Recovery {
         if let Some(sent) = acked.newest_spurious {
             space.break_run(sent);
         }
+        if let Some(Late { number, after, episode }) = acked.latest {
+            let behind = space.largest_acked.map_or(0, |largest| space.ahead(number, largest));
+            self.reordering.on_late(behind, after, episode, rtt);
+        }
         self.in_flight -= acked.bytes;
         out.newly_acked_bytes += acked.bytes;
         Ok(acked)
     }
 
-    fn detect_lost(&mut self, now: Instant, space: SpaceId, ctx: &mut Ctx<'_>, out: &mut Outcome) {
+    /// `acked` bytes left the flight just now.
+    fn detect_lost(
+        &mut self,
+        now: Instant,
+        space: SpaceId,
+        acked: u64,
+        ctx: &mut Ctx<'_>,
+        out: &mut Outcome,
+    ) {
         let scan = Scan {
             now,
             rtt: ctx.rtt,
-            packet_threshold: u64::from(self.config.packet_threshold),
+            reordering: self.reordering,
             max_ack_delay: self.config.peer_max_ack_delay,
             generation: self.generation,
         };
-        let space = &mut self.spaces[space as usize];
+        let (space, begun) = (&mut self.spaces[space as usize], self.episode.number());
         let Losses { flight, congestion_bytes, newest, persistent } =
             space.detect_lost(&scan, &mut self.episode, out);
         space.forget_old_losses(&scan);
@@ -419,6 +457,9 @@ impl Recovery {
         if persistent {
             self.episode.make_genuine();
             ctx.rtt.on_persistent_congestion();
+        }
+        if begun != self.episode.number() {
+            self.reordering.on_congestion();
         }
         out.congestion = true;
         out.persistent |= persistent;
@@ -430,6 +471,7 @@ impl Recovery {
             persistent,
             ecn: false,
             in_flight,
+            prior_in_flight: in_flight + flight + acked,
         });
     }
 
@@ -463,7 +505,17 @@ struct Acked {
     bytes: u64,
     spurious: u32,
     newest_spurious: Option<Instant>,
+    /// Of the packets that had been declared lost, the oldest.
+    latest: Option<Late>,
     undo: bool,
+}
+
+/// A packet of the present path that was acknowledged after all.
+struct Late {
+    number: PacketNumber,
+    /// How long after it was sent it had been declared lost.
+    after: Duration,
+    episode: u32,
 }
 
 impl Acked {
@@ -492,7 +544,10 @@ impl Acked {
         if flight > 0 && self.newest_in_flight.is_none_or(|(newest, ..)| number > newest) {
             self.newest_in_flight = Some((number, packet.time, packet.app_limited));
         }
-        if let State::Lost { episode: id, .. } = tracked.state {
+        if let State::Lost { episode: id, at } = tracked.state {
+            if on_path && self.latest.as_ref().is_none_or(|late| number < late.number) {
+                self.latest = Some(Late { number, after: at - packet.time, episode: id });
+            }
             self.spurious += 1;
             self.newest_spurious = self.newest_spurious.max(Some(packet.time));
             self.undo |= episode.on_spurious(id);

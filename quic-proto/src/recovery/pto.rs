@@ -89,7 +89,14 @@ impl Pto {
         // §6.2.2.1: "the client MUST set the PTO timer if the client has not received an acknowledgment for any of its Handshake
         // packets and the handshake is not confirmed …, even if there are no packets in flight". That there may be 0-RTT packets in
         // flight, for which no timer is set, makes no difference.
-        if earliest.is_none() && !situation.peer_completed_address_validation {
+        //
+        // Nor may 1-RTT packets be all that is outstanding, without a timer, before the handshake is confirmed: handshake bytes that were
+        // declared lost may stand behind them at a full congestion window, and a peer that misses those bytes acknowledges nothing of
+        // what fills it. Only a probe gets past (§7.5), in the space in which the peer can read it.
+        let stuck = !situation.handshake_confirmed
+            && situation.has_handshake_keys
+            && spaces[SpaceId::Data as usize].eliciting > 0;
+        if earliest.is_none() && (stuck || !situation.peer_completed_address_validation) {
             let space = if situation.has_handshake_keys { SpaceId::Handshake } else { SpaceId::Initial };
             return Some((self.restarted + rtt.pto_base().saturating_mul(backoff), space));
         }

@@ -12,6 +12,7 @@ use crate::id::PacketNumber;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::util::{RangeSet, RingMap};
+use smallvec::SmallVec;
 use std::ops::RangeInclusive;
 
 /// How many numbers may lie between the oldest packet that is not settled and the newest: bounds the memory of a peer that does not
@@ -35,8 +36,8 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    fn new() -> Self {
-        Self { next: 0, skip_at: None, skipped: [None; SKIPS] }
+    fn new(first: PacketNumber) -> Self {
+        Self { next: first, skip_at: None, skipped: [None; SKIPS] }
     }
 
     /// The number of the next packet. RFC 9000 §21.4: "An endpoint MAY skip packet numbers when sending
@@ -86,12 +87,12 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(first: PacketNumber) -> Self {
         Self {
             ring: RingMap::new(),
-            numbers: Numbers::new(),
+            numbers: Numbers::new(first),
             largest_acked: None,
-            cursor: 0,
+            cursor: first,
             eliciting: 0,
             last_eliciting: None,
             loss_time: None,
@@ -180,6 +181,19 @@ impl Space {
         self.loss_time = None;
         self.probes_owed = 0;
         self.run = None;
+    }
+
+    /// Forgets the packets that `which` tells, without a word to anybody. Returns how many of their bytes were in flight on the path
+    /// `generation`.
+    pub(super) fn remove_where(&mut self, generation: u32, which: impl Fn(&Tracked) -> bool) -> u64 {
+        let numbers: SmallVec<[PacketNumber; 8]> =
+            self.ring.iter().filter(|(_, tracked)| which(tracked)).map(|(number, _)| number).collect();
+        let mut flight = 0;
+        for tracked in numbers.into_iter().filter_map(|number| self.ring.remove(number)) {
+            flight += tracked.flight(generation);
+            self.eliciting -= u32::from(tracked.packet.ack_eliciting && tracked.state == State::Outstanding);
+        }
+        flight
     }
 
     /// At the bound, forgets packets at the front that nobody waits for: lone ACKs, and losses that might have been acknowledged late.

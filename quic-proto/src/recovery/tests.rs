@@ -262,7 +262,29 @@ fn a_client_never_deadlocks() {
     sender.recovery.discard_space(deadline, SpaceId::Initial);
     assert_eq!(sender.recovery.pto_count(), 0, "§6.2.2: discarded keys reset the timer");
     sender.situation.peer_completed_address_validation = true;
+    sender.situation.has_handshake_keys = false;
     assert_eq!(sender.deadline(), None);
+}
+
+/// The client's Finished was lost, its 1-RTT packets fill the window, and the server, without Finished, can read none of them.
+#[test]
+fn lost_handshake_bytes_are_not_stuck_behind_data() {
+    let mut sender = Sender::new(CONFIRMED, false);
+    sender.situation.handshake_confirmed = false;
+    sender.situation.has_handshake_keys = true;
+    sender.send_in(SpaceId::Handshake, 0);
+    sender.send_in(SpaceId::Data, 0);
+    sender.send_in(SpaceId::Handshake, 1000);
+    sender.ack_in(SpaceId::Handshake, 1010, &[1..=1]).unwrap();
+    assert_eq!(sender.out.lost, tokens(&[0]), "nothing is outstanding in the Handshake space");
+    let deadline = sender.deadline().expect("a timer");
+    assert_eq!(sender.timeout(deadline).0, Some(Probe { space: SpaceId::Handshake }));
+    assert_eq!(sender.recovery.probes_owed(SpaceId::Handshake), 1);
+    assert!(sender.deadline() > Some(deadline), "it backs off");
+    sender.situation.handshake_confirmed = true;
+    sender.situation.has_handshake_keys = false;
+    sender.recovery.discard_space(deadline, SpaceId::Handshake);
+    assert_eq!(sender.timeout(sender.deadline().unwrap()).0, Some(Probe { space: SpaceId::Data }));
 }
 
 #[test]
@@ -345,6 +367,22 @@ fn a_late_ack_undoes_the_event() {
     assert_eq!(out.acked, tokens(&[3, 0]));
     assert_eq!((sender.cc.spurious, sender.recovery.bytes_in_flight()), (1, 0));
     assert!(!sender.recovery.has_ack_eliciting_in_flight(SpaceId::Data));
+}
+
+/// RFC 9002 §6.1.1: "Algorithms that increase the reordering threshold after spuriously detecting losses … have proven to be useful".
+#[test]
+fn reordering_that_was_seen_is_waited_for() {
+    let mut sender = Sender::data();
+    (0..20).for_each(|n| assert_eq!(sender.send(n), n));
+    assert_eq!(sender.ack(105, &[3..=5]).lost, tokens(&[0, 1, 2]));
+    assert_eq!(sender.ack(106, &[0..=5]).spurious_losses, 3);
+    // Packet 0 was five packets late: five are waited for from now on.
+    assert_eq!(sender.ack(111, &[7..=11]).lost, tokens(&[]));
+    assert_eq!(sender.ack(112, &[7..=12]).lost, tokens(&[6]));
+    // On a new path nothing is known.
+    sender.recovery.on_path_change(1);
+    (20..30).for_each(|n| assert_eq!(sender.send_packet(SpaceId::Data, |packet| packet.path = 1, at(n)), n));
+    assert_eq!(sender.ack(113, &[22..=24, 13..=20]).lost, tokens(&[21]));
 }
 
 #[test]

@@ -107,6 +107,9 @@ impl SendStream<'_> {
         }
         self.streams.finishing += 1;
         self.streams.reschedule(self.slot);
+        if self.streams.table.get(self.slot).is_some_and(|stream| stream.wants & intents::STOP != 0) {
+            self.streams.want(self.slot, intents::STOP);
+        }
         Ok(())
     }
 

@@ -173,7 +173,9 @@ impl Streams {
             }
             stream.wants &= !RESET;
         }
-        if stream.wants & STOP != 0 {
+        // A wish that has to wait for the end of our data stays, outside the queue: `finish` brings it back.
+        let ends = stream.send.as_ref().is_none_or(|send| send.end().is_some());
+        if stream.wants & STOP != 0 && (ends || !self.config.rules.stop_tells_end) {
             if let Some(code) = stream.recv.as_ref().and_then(RecvHalf::pending_stop) {
                 return Some(Intent::StopSending { id, code });
             }

@@ -62,6 +62,22 @@ pub struct StreamsConfig {
     pub max_uni: u64,
     /// How many bytes an application may have written on all streams that are not acknowledged yet.
     pub send_buffer: u64,
+    /// In what the protocol differs from RFC 9000.
+    pub rules: StreamRules,
+}
+
+/// In what a protocol's streams may differ from RFC 9000, which is the default.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct StreamRules {
+    /// Stream limits count what is open at once: they rise by themselves with each stream that is over, and no frame tells of them. The
+    /// value is how many streams of one side there can be in all.
+    pub concurrent_limits: Option<u64>,
+    /// How many bidirectional streams beyond the limit the peer may have open before that is a violation.
+    pub tolerance: u64,
+    /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known.
+    pub stop_tells_end: bool,
+    /// The stream whose bytes do not count for the connection's flow control.
+    pub unmetered: Option<StreamId>,
 }
 
 /// What the peer permits us at first: its transport parameters, named from its point of view (RFC 9000 §18.2).
@@ -130,7 +146,10 @@ impl Streams {
     pub fn new(config: StreamsConfig) -> Self {
         Self {
             recv_credit: RecvCredit::new(config.connection_window, config.connection_window_max),
-            peer_opened: [PeerOpened::new(config.max_bidi), PeerOpened::new(config.max_uni)],
+            peer_opened: [
+                PeerOpened::new(config.max_bidi.saturating_add(config.rules.tolerance)),
+                PeerOpened::new(config.max_uni),
+            ],
             config,
             peer: PeerLimits::default(),
             table: Table::default(),
@@ -176,7 +195,7 @@ impl Streams {
         if own.credit.available() == 0 {
             own.waiting = true;
             // RFC 9000 §4.6: "An endpoint that is unable to open a new stream due to the peer's limits SHOULD send a STREAMS_BLOCKED frame".
-            if own.credit.report_blocked() {
+            if self.config.rules.concurrent_limits.is_none() && own.credit.report_blocked() {
                 self.wants |= intents::STREAMS_BLOCKED << dir as u8;
             }
             return None;
@@ -214,15 +233,23 @@ impl Streams {
         Ok(RecvStream { streams: self, slot })
     }
 
-    /// Sets whether a stream's bytes count for the connection's flow control; they do at first. To be set before any are sent or come.
-    ///
-    /// # Errors
-    /// If there is no such stream.
-    pub fn set_metered(&mut self, id: StreamId, metered: bool) -> Result<(), ClosedStream> {
-        let slot = self.find_or_use(id)?;
-        self.table.get(slot).ok_or(ClosedStream)?.metered = metered;
-        self.reschedule(slot);
-        Ok(())
+    /// Where our data on a stream ends, once the application has finished it; `None` before, or if the stream is over or was reset.
+    pub fn end_of(&mut self, id: StreamId) -> Option<u64> {
+        let slot = self.table.find(id)?;
+        self.table.get(slot)?.send.as_ref()?.end()
+    }
+
+    /// Whether the peer was told of the end of our data on a stream; `None` if there is no such stream, or not any more.
+    pub fn is_end_sent(&mut self, id: StreamId) -> Option<bool> {
+        let slot = self.table.find(id)?;
+        self.table.get(slot)?.send.as_ref().map(SendHalf::is_end_sent)
+    }
+
+    /// Takes over what the application waits for on a connection that this one takes the place of, before any stream was opened.
+    pub fn wait_as(&mut self, before: &Self) {
+        for (own, before) in self.own_opened.iter_mut().zip(&before.own_opened) {
+            own.waiting = before.waiting;
+        }
     }
 
     /// Whether no stream that was finished still lacks an acknowledgement.
@@ -263,7 +290,7 @@ impl Streams {
             let (window, ceiling) = (self.config.stream_window, self.config.stream_window_max);
             RecvHalf::new(window, ceiling, self.table.spare_recv())
         });
-        self.table.insert(id, send, recv)
+        self.table.insert(id, self.config.rules.unmetered != Some(id), send, recv)
     }
 
     /// The slot of a stream that the application names.
@@ -310,15 +337,21 @@ impl Streams {
         if !over {
             return;
         }
-        let id = stream.id;
+        let (id, dir) = (stream.id, stream.id.dir());
         self.schedule.set(slot, stream, None);
         self.table.remove(slot, &mut self.pool);
+        let concurrent = self.config.rules.concurrent_limits;
         if id.initiator() != self.config.side {
-            let opened = &mut self.peer_opened[id.dir() as usize];
+            let opened = &mut self.peer_opened[dir as usize];
             opened.on_closed();
-            if opened.update_wanted() {
-                self.wants |= intents::MAX_STREAMS << id.dir() as u8;
+            if concurrent.is_some() {
+                opened.advertise(opened.target());
+            } else if opened.update_wanted() {
+                self.wants |= intents::MAX_STREAMS << dir as u8;
             }
+        } else if let Some(total) = concurrent {
+            let limit = self.own_opened[dir as usize].credit.limit();
+            self.raise_streams(dir, limit.saturating_add(1).min(total));
         }
     }
 

@@ -88,6 +88,18 @@ impl SendHalf {
         self.state == State::Sending && self.fin != Fin::Open
     }
 
+    /// Where the data ends, if the application has said so and did not reset the stream.
+    pub(super) fn end(&self) -> Option<u64> {
+        let ends = self.fin != Fin::Open && matches!(self.state, State::Sending | State::DataRecvd);
+        ends.then(|| self.buffer.end())
+    }
+
+    /// Whether the peer was told where the data ends.
+    pub(super) fn is_end_sent(&self) -> bool {
+        self.state == State::DataRecvd
+            || (self.state == State::Sending && matches!(self.fin, Fin::Sent | Fin::Acked))
+    }
+
     /// Whether nothing more can happen: Data Recvd or Reset Recvd.
     #[inline]
     pub(super) fn is_terminal(&self) -> bool {

@@ -84,13 +84,19 @@ impl Table {
     }
 
     /// Adds a stream, whose id must be new.
-    pub(super) fn insert(&mut self, id: StreamId, send: Option<SendHalf>, recv: Option<RecvHalf>) -> u32 {
+    pub(super) fn insert(
+        &mut self,
+        id: StreamId,
+        metered: bool,
+        send: Option<SendHalf>,
+        recv: Option<RecvHalf>,
+    ) -> u32 {
         let stream = Stream {
             id,
             send,
             recv,
             priority: 0,
-            metered: true,
+            metered,
             class: None,
             queued: [false; 2],
             wants: 0,
@@ -182,12 +188,12 @@ mod tests {
     fn stale_handles_are_noticed() {
         let (mut table, mut pool) = (Table::default(), ChunkPool::new());
         let (first, second) = (StreamId::from_u64(0), StreamId::from_u64(4));
-        let slot = table.insert(first, None, None);
+        let slot = table.insert(first, true, None, None);
         let handle = Handle { slot, id: first };
         assert_eq!(table.find(first), Some(slot));
         table.remove(slot, &mut pool);
         assert_eq!(table.find(first), None);
-        assert_eq!(table.insert(second, None, None), slot, "the slot is reused");
+        assert_eq!(table.insert(second, true, None, None), slot, "the slot is reused");
         assert!(table.live(handle).is_none());
         assert_eq!((table.find(second), table.len()), (Some(slot), 1));
     }

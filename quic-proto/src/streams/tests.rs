@@ -18,6 +18,7 @@ fn config(side: Side) -> StreamsConfig {
         max_bidi: 4,
         max_uni: 3,
         send_buffer: 30_000,
+        rules: StreamRules::default(),
     }
 }
 
@@ -34,7 +35,11 @@ fn limits(config: &StreamsConfig) -> PeerLimits {
 
 /// Client and server, with each other's limits.
 fn pair() -> [Streams; 2] {
-    let configs = [config(Side::Client), config(Side::Server)];
+    pair_with(StreamRules::default())
+}
+
+fn pair_with(rules: StreamRules) -> [Streams; 2] {
+    let configs = [Side::Client, Side::Server].map(|side| StreamsConfig { rules, ..config(side) });
     let mut ends = configs.map(Streams::new);
     ends[0].set_peer_limits(limits(&configs[1]));
     ends[1].set_peer_limits(limits(&configs[0]));
@@ -338,14 +343,55 @@ fn equals_take_turns_and_priority_goes_first() {
 
 #[test]
 fn streams_that_are_not_metered_ignore_the_connections_limit() {
-    let mut ends = pair();
+    let id = bidi(Side::Client, 0);
+    let rules = StreamRules { unmetered: Some(id), ..StreamRules::default() };
+    let mut ends = pair_with(rules);
     ends[0].send_credit = SendCredit::new(0);
-    let id = ends[0].open(Dir::Bi).unwrap();
-    ends[0].set_metered(id, false).unwrap();
+    assert_eq!(ends[0].open(Dir::Bi), Some(id));
     ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
     assert!(ends[0].can_send());
     settle(&mut ends);
     assert_eq!(ends[1].recv_stream(id).unwrap().read(&mut [0; 9]), Ok(Read { len: 5, fin: false }));
+}
+
+#[test]
+fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
+    let rules = StreamRules { concurrent_limits: Some(1000), tolerance: 2, ..StreamRules::default() };
+    let mut ends = pair_with(rules);
+    let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi)).collect();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(ends[0].peek_intent(), None, "no frame tells of stream limits");
+    for end in 0..2 {
+        ends[end].send_stream(ids[1]).unwrap().finish().unwrap();
+        settle(&mut ends);
+        assert!(ends[1 - end].recv_stream(ids[1]).unwrap().read(&mut [0; 9]).unwrap().fin);
+    }
+    settle(&mut ends);
+    assert!(
+        std::iter::from_fn(|| ends[0].poll_event()).any(|event| event == StreamEvent::Available(Dir::Bi))
+    );
+    assert_eq!(ends[0].open(Dir::Bi), Some(bidi(Side::Client, 4)));
+    assert_eq!(ends[0].open(Dir::Bi), None);
+    assert_eq!(ends[1].peek_intent(), None);
+    // The one that is over and two more than permitted are tolerated, a third one is not.
+    let open = |end: &mut Streams, index| {
+        end.on_stream(Instant::EPOCH, RTT, bidi(Side::Client, index), 0, b"x", false)
+    };
+    assert!(open(&mut ends[1], 6).is_ok());
+    assert_eq!(open(&mut ends[1], 7).unwrap_err().code, TransportErrorCode::STREAM_LIMIT_ERROR);
+}
+
+#[test]
+fn a_stop_that_tells_the_end_waits_for_it() {
+    let rules = StreamRules { stop_tells_end: true, ..StreamRules::default() };
+    let mut ends = pair_with(rules);
+    let id = ends[0].open(Dir::Bi).unwrap();
+    ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
+    ends[0].recv_stream(id).unwrap().stop(AppError::from(3)).unwrap();
+    assert_eq!((ends[0].peek_intent(), ends[0].end_of(id)), (None, None));
+    ends[0].send_stream(id).unwrap().finish().unwrap();
+    assert_eq!(ends[0].end_of(id), Some(5));
+    assert_eq!(ends[0].peek_intent(), Some(Intent::StopSending { id, code: AppError::from(3) }));
 }
 
 #[test]

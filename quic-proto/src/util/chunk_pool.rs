@@ -1,7 +1,7 @@
 //! Fixed-size pieces of memory, reused.
 //!
-//! Owns: the idle chunks of one connection, and handles on chunks that were lent out as [`Bytes`]. Invariants: an idle chunk is
-//! [`CHUNK`] initialised bytes; `in_use` counts what [`ChunkPool::take`] gave and [`ChunkPool::put`] did not get back. No timers.
+//! Owns: the idle chunks of one connection, and handles on chunks that were lent out as [`Bytes`]. Invariants: a chunk has room for
+//! [`CHUNK`] bytes and so never grows; `in_use` counts what [`ChunkPool::take`] gave and [`ChunkPool::put`] did not get back. No timers.
 //!
 //! A chunk lent with [`Chunk::lend`] shares its memory with the application. The pool keeps the empty handle, and when the
 //! application has dropped its `Bytes`, the handle gets the whole memory back: lending costs no allocation in a steady state.
@@ -43,7 +43,7 @@ impl ChunkPool {
         Self::default()
     }
 
-    /// A chunk with unspecified (initialised) content.
+    /// An empty chunk.
     #[inline]
     pub fn take(&mut self) -> Chunk {
         self.in_use += 1;
@@ -59,7 +59,9 @@ impl ChunkPool {
         self.in_use = self.in_use.saturating_sub(1);
         if chunk.lent == 0 {
             if self.idle.len() < MAX_IDLE {
-                self.idle.push(chunk.bytes);
+                let mut bytes = chunk.bytes;
+                bytes.clear();
+                self.idle.push(bytes);
             }
         } else if self.lent.len() < MAX_LENT {
             let mut handle = chunk.bytes;
@@ -82,27 +84,36 @@ impl ChunkPool {
         for _ in 0..TRIES.min(self.lent.len()) {
             let Some(mut bytes) = self.lent.pop_front() else { break };
             if bytes.try_reclaim(CHUNK) {
-                bytes.resize(CHUNK, 0);
                 return Chunk { bytes, lent: 0 };
             }
             self.lent.push_back(bytes);
         }
-        Chunk { bytes: BytesMut::zeroed(CHUNK), lent: 0 }
+        Chunk { bytes: BytesMut::with_capacity(CHUNK), lent: 0 }
     }
 }
 
 impl Chunk {
-    /// The bytes at `from..to`, counted from the chunk's original start; `from` must not be below what was lent.
+    /// The bytes at `from..to`, counted from the chunk's original start; `from` must not be below what was lent, nor `to` above what was
+    /// filled.
     #[inline]
     pub fn get(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes[from - self.lent..to - self.lent]
     }
 
-    /// Writes `data` at `at`; `at` must not be below what was lent and `data` must end within the chunk.
+    /// Writes `data` at `at`; `at` must not be below what was lent and `data` must end within the chunk. What lies between the bytes that
+    /// were there and `at` becomes zero.
     #[inline]
     pub fn fill(&mut self, at: usize, data: &[u8]) {
         let at = at - self.lent;
-        self.bytes[at..at + data.len()].copy_from_slice(data);
+        // Data mostly comes in order: then it is copied to memory that nobody has cleared before.
+        if at < self.bytes.len() {
+            let (old, new) = data.split_at(data.len().min(self.bytes.len() - at));
+            self.bytes[at..at + old.len()].copy_from_slice(old);
+            self.bytes.extend_from_slice(new);
+        } else {
+            self.bytes.resize(at, 0);
+            self.bytes.extend_from_slice(data);
+        }
     }
 
     /// Hands out the bytes up to `to` without a copy, from the end of what was lent before. They leave this chunk.
@@ -139,7 +150,20 @@ mod tests {
         assert_eq!(pool.bytes_in_use(), CHUNK);
         pool.put(chunk);
         assert_eq!((pool.bytes_in_use(), pool.bytes_idle()), (0, CHUNK));
-        assert_eq!(pool.take().get(0, 1).as_ptr(), address);
+        let mut again = pool.take();
+        again.fill(0, b"d");
+        assert_eq!(again.get(0, 1).as_ptr(), address);
+    }
+
+    #[test]
+    fn a_chunk_is_filled_in_any_order() {
+        let mut chunk = ChunkPool::new().take();
+        chunk.fill(2, b"cd");
+        assert_eq!(chunk.get(0, 4), b"\0\0cd", "nothing of an earlier user shows");
+        chunk.fill(0, b"abCDef");
+        assert_eq!(chunk.get(0, 6), b"abCDef");
+        chunk.fill(1, b"B");
+        assert_eq!(chunk.get(0, 6), b"aBCDef");
     }
 
     #[test]
@@ -152,13 +176,14 @@ mod tests {
         chunk.fill(5, b"!");
         assert_eq!(chunk.get(5, 6), b"!");
         pool.put(chunk);
-        let other = pool.take();
+        let mut other = pool.take();
+        other.fill(0, b"x");
         assert_ne!(other.get(0, 1).as_ptr(), address, "still in use by the application");
         assert_eq!((&hel[..], &lo[..]), (&b"hel"[..], &b"lo"[..]));
         drop((hel, lo));
-        let again = pool.take();
+        let mut again = pool.take();
+        again.fill(0, &[7; CHUNK]);
         assert_eq!(again.get(0, CHUNK).as_ptr(), address);
-        assert_eq!(again.get(0, CHUNK).len(), CHUNK);
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod raw;
 
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use quic_proto::connection::Connection;
-use quic_proto::crypto::null::{NullClient, NullServer};
+use quic_proto::crypto::null::{NullClient, NullLimits, NullServer};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::{ConnectionError, TransportErrorCode};
 use quic_proto::event::Event;
@@ -27,16 +27,30 @@ pub fn address(port: u16) -> SocketAddr {
 }
 
 pub fn null_client() -> ClientConfig {
-    ClientConfig::new(Arc::new(NullClient { alpn: vec![b"test".to_vec()], ..NullClient::default() }))
+    null_client_with(NullLimits::default())
 }
 
-pub fn null_server() -> ServerConfig {
-    ServerConfig::new(Arc::new(NullServer::default()), &[3; 32])
+pub fn null_client_with(limits: NullLimits) -> ClientConfig {
+    ClientConfig::new(Arc::new(NullClient { alpn: vec![b"test".to_vec()], limits }))
 }
+
+/// What seals the tokens of [`null_server`].
+pub const TOKEN_SECRET: [u8; 32] = [3; 32];
+
+pub fn null_server() -> ServerConfig {
+    null_server_with(NullLimits::default())
+}
+
+pub fn null_server_with(limits: NullLimits) -> ServerConfig {
+    ServerConfig::new(Arc::new(NullServer { limits, ..NullServer::default() }), &TOKEN_SECRET)
+}
+
+/// The wall clock when a test's time begins.
+pub const EPOCH: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 pub fn endpoint(seed: u8, server: Option<Arc<ServerConfig>>) -> Endpoint {
     let config = EndpointConfig::new(&[seed; 32]).build().unwrap();
-    Endpoint::new(config, server, Box::new(SeededRng::from_u64(seed.into())), UnixTime::from_secs(1_000_000))
+    Endpoint::new(config, server, Box::new(SeededRng::from_u64(seed.into())), EPOCH)
 }
 
 /// What the network does to a datagram.

@@ -1,12 +1,13 @@
 //! A peer made of the wire format and a TLS session alone: it completes the handshake as it should and then sends what a test wants.
 
-use super::{ONE, address, endpoint, null_client, null_server};
+use super::{ONE, address, endpoint, null_client_with, null_server_with};
 use quic_proto::codec::Writer;
 use quic_proto::config::TransportConfig;
+use quic_proto::connection::Connection;
 use quic_proto::crypto::header_protection::{protect, unprotect};
 use quic_proto::crypto::initial::initial_keys;
-use quic_proto::crypto::null::{NullClient, NullServer};
-use quic_proto::crypto::{Keys, NewKeys, TlsClientConfig, TlsServerConfig, TlsSession};
+use quic_proto::crypto::null::{NullClient, NullLimits, NullServer};
+use quic_proto::crypto::{Keys, NewKeys, PacketKey, TlsClientConfig, TlsServerConfig, TlsSession};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
@@ -33,13 +34,30 @@ pub struct Raw {
     /// Datagrams that the real end sent.
     pub datagrams: usize,
     pub bytes: usize,
+    /// Numbers of the packets that the real end sent last, by space.
+    pub largest: [u64; 3],
+    /// Handshake packets of ours are put here instead of being sent, if there is such a place.
+    pub held: Option<Vec<Vec<u8>>>,
+    /// Where our datagrams come from.
+    pub path: FourTuple,
+    /// What our Initial packets bear.
+    pub token: Vec<u8>,
+    /// Whether the token had validated our address when the real end met us.
+    pub validated: Option<bool>,
+    /// How large datagrams with Initial packets are.
+    pub initial_size: usize,
+    /// The number of the next packet, by space.
+    pub numbers: [u64; 3],
     side: Side,
     spec: &'static VersionSpec,
     session: Option<Box<dyn TlsSession>>,
     keys: [Option<Keys>; 3],
+    phase: bool,
+    old_key: Option<Box<dyn PacketKey>>,
     crypto_sent: [u64; 3],
-    numbers: [u64; 3],
     pub dcid: Cid,
+    /// Our own id; to be changed before the handshake only.
+    pub scid: Cid,
     original: Cid,
     params: TransportParameters,
 }
@@ -68,14 +86,19 @@ pub fn generous() -> TransportParameters {
 impl Raw {
     /// A misbehaving peer on `side`; the real end is on the other, with this configuration. Nothing was sent yet.
     pub fn new(side: Side, transport: TransportConfig) -> Self {
+        Self::limited(side, transport, NullLimits::default())
+    }
+
+    /// The same, where the keys of the real end have these limits.
+    pub fn limited(side: Side, transport: TransportConfig, limits: NullLimits) -> Self {
         assert_eq!(SUPPORTED[0], Version::V1);
         let transport = transport.build().unwrap();
         let now = Instant::from_millis(1);
         let (mut real, mut handle) =
-            (endpoint(9, Some(null_server().transport(transport.clone()).build().unwrap())), None);
+            (endpoint(9, Some(null_server_with(limits).transport(transport.clone()).build().unwrap())), None);
         if side.is_server() {
             real = endpoint(9, None);
-            let config = null_client().transport(transport).build().unwrap();
+            let config = null_client_with(limits).transport(transport).build().unwrap();
             handle = Some(real.connect(now, FourTuple::to(address(7)), "localhost", &config).unwrap());
         }
         Self {
@@ -86,13 +109,22 @@ impl Raw {
             seen: Vec::new(),
             datagrams: 0,
             bytes: 0,
+            largest: [0; 3],
+            held: None,
+            path: FourTuple::to(address(7)),
+            token: Vec::new(),
+            validated: None,
+            initial_size: 1200,
+            numbers: [0; 3],
             side,
             spec: spec(Version::V1).unwrap(),
             session: None,
             keys: [const { None }; 3],
+            phase: false,
+            old_key: None,
             crypto_sent: [0; 3],
-            numbers: [0; 3],
             dcid: Cid::new(&ODCID).unwrap(),
+            scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
         }
@@ -118,9 +150,30 @@ impl Raw {
         }
     }
 
+    /// Goes on with the next generation of packet keys (RFC 9001 §6.1). What comes under the previous ones can still be read.
+    pub fn update_keys(&mut self) {
+        let next = self.session.as_mut().unwrap().next_packet_keys().unwrap();
+        let keys = self.keys[2].as_mut().unwrap();
+        keys.local.packet = next.local;
+        self.old_key = Some(std::mem::replace(&mut keys.remote.packet, next.remote));
+        self.phase = !self.phase;
+    }
+
+    /// Sends what was held back, and holds back no more.
+    pub fn release(&mut self) {
+        for mut datagram in self.held.take().unwrap_or_default() {
+            self.deliver(&mut datagram);
+        }
+    }
+
+    /// The real end's connection.
+    pub fn connection(&mut self) -> &mut Connection {
+        self.real.connection(self.handle.unwrap()).unwrap()
+    }
+
     /// Only the client's first flight, or what a server needs to wait for it.
     pub fn hello(&mut self, change: impl Fn(&mut TransportParameters) + 'static) {
-        self.params.initial_source_connection_id = Some(Cid::new(&SCID).unwrap());
+        self.params.initial_source_connection_id = Some(self.scid);
         change(&mut self.params);
         if self.side.is_client() {
             self.keys[0] =
@@ -194,7 +247,10 @@ impl Raw {
     /// Sends a packet; `first_xor` changes bits of its first byte before it is protected.
     pub fn packet(&mut self, level: Level, first_xor: u8, frames: impl FnOnce(&mut Writer<'_>)) {
         let mut datagram = self.build(level, first_xor, frames);
-        self.deliver(&mut datagram);
+        match &mut self.held {
+            Some(held) if level == Level::Handshake => held.push(datagram),
+            _ => self.deliver(&mut datagram),
+        }
     }
 
     /// The bytes of a packet.
@@ -203,21 +259,22 @@ impl Raw {
         self.numbers[slot(level)] += 1;
         let mut buf = vec![0; 3000];
         let keys = self.keys[slot(level)].as_ref().expect("keys of this level");
-        let scid = Cid::new(&SCID).unwrap();
+        let scid = self.scid;
         let mut w = Writer::new(&mut buf);
         let (number_at, length_at) = match level {
-            Level::OneRtt => (header::encode_short(&mut w, &self.dcid, false, false, number, 4), None),
+            Level::OneRtt => (header::encode_short(&mut w, &self.dcid, false, self.phase, number, 4), None),
             _ => {
                 let kind = if level == Level::Initial { LongKind::Initial } else { LongKind::Handshake };
+                let token = if level == Level::Initial { &self.token[..] } else { &[] };
                 let layout =
-                    header::encode_long(&mut w, self.spec, kind, (&self.dcid, &scid), &[], number, 4);
+                    header::encode_long(&mut w, self.spec, kind, (&self.dcid, &scid), token, number, 4);
                 (layout.number_at, Some(layout.length_at))
             }
         };
         frames(&mut w);
         if level == Level::Initial {
             let len = w.len();
-            w.zeros(1200_usize.saturating_sub(len + 16));
+            w.zeros(self.initial_size.saturating_sub(len + 16));
         }
         w.zeros(16);
         let len = w.len();
@@ -234,9 +291,9 @@ impl Raw {
 
     /// Brings bytes to the real end.
     pub fn deliver(&mut self, bytes: &mut [u8]) {
-        let path = FourTuple::to(address(7));
-        self.real.handle_datagram(self.now, Datagram { path, ecn: None, payload: bytes });
+        self.real.handle_datagram(self.now, Datagram { path: self.path, ecn: None, payload: bytes });
         while let Some(incoming) = self.real.poll_incoming() {
+            self.validated = Some(incoming.is_validated());
             self.handle = Some(self.real.accept(self.now, incoming).unwrap());
         }
         self.events.extend(std::iter::from_fn(|| self.real.poll_event()).map(|(_, event)| event));
@@ -270,7 +327,7 @@ impl Raw {
     fn take(&mut self, mut rest: &mut [u8]) {
         while !rest.is_empty() {
             let (level, number_at, len) = if rest[0] & 0x80 == 0 {
-                let short = header::parse_short(rest, SCID.len()).unwrap();
+                let short = header::parse_short(rest, self.scid.len()).unwrap();
                 (Level::OneRtt, short.number_offset, rest.len())
             } else {
                 let long = header::parse_long(rest, self.spec).unwrap();
@@ -284,7 +341,13 @@ impl Raw {
             let head = unprotect(&*keys.remote.header, packet, number_at).unwrap();
             let (head_bytes, body) = packet.split_at_mut(number_at + head.number_len);
             // Few packets are exchanged: the number is as it was sent.
-            let Ok(len) = keys.remote.packet.open(head.truncated.into(), head_bytes, body) else { continue };
+            let number = head.truncated.into();
+            let mut opened = keys.remote.packet.open(number, head_bytes, body);
+            if let (Err(_), Some(old)) = (&opened, &self.old_key) {
+                opened = old.open(number, head_bytes, body);
+            }
+            let Ok(len) = opened else { continue };
+            self.largest[slot(level)] = number;
             for frame in Frames::new(&body[..len]) {
                 let (_, frame) = frame.unwrap();
                 self.seen.push((level, format!("{frame:?}")));

@@ -23,14 +23,16 @@
 //! ```
 
 //!
-//! [`QuicChecker`] asserts what must hold of every connection after every step, and [`Plan`] draws hosts, transfers and a network from a
-//! seed.
+//! [`QuicChecker`] asserts what must hold of every connection after every step, [`Plan`] draws hosts, transfers and a network from a
+//! seed, and [`Bottleneck`] measures what a congestion controller gets out of a path.
 
 mod checker;
+mod goodput;
 mod plan;
 mod transfer;
 
 pub use checker::QuicChecker;
+pub use goodput::{Bottleneck, Flow, Goodput};
 pub use plan::Plan;
 pub use transfer::{Transfer, pattern};
 
@@ -47,6 +49,7 @@ use quic_proto::id::Side;
 use quic_proto::net::{Datagram, FourTuple, Transmit};
 use quic_proto::time::{Instant, UnixTime};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use transfer::{Manner, Streams};
@@ -183,6 +186,15 @@ impl Host {
     /// Bytes of stream data that were received and found right.
     pub fn received(&self) -> u64 {
         self.connections.values().map(|streams| streams.received).sum()
+    }
+
+    /// Bytes of stream data that were received from a peer and found right.
+    pub fn received_from(&self, peer: SocketAddr) -> u64 {
+        let theirs = |(handle, streams): (&ConnectionHandle, &Streams)| {
+            let connection = self.endpoint.get(*handle)?;
+            (connection.path().remote == peer).then_some(streams.received)
+        };
+        self.connections.iter().filter_map(theirs).sum()
     }
 
     /// Connections to look at, the ended ones left out.

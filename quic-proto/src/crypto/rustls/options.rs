@@ -90,8 +90,8 @@ mod with_provider {
     use super::super::{RustlsClient, RustlsServer, refused};
     use super::{CipherChoice, ClientOptions, Identity, ServerOptions};
     use crate::crypto::TlsConfigError;
-    use ::rustls::client::{Resumption, WantsClientCert};
     use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use ::rustls::client::{Resumption, WantsClientCert};
     use ::rustls::crypto::{CryptoProvider, verify_tls13_signature};
     use ::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use ::rustls::server::WebPkiClientVerifier;

@@ -163,3 +163,28 @@ fn bad_configurations_are_refused() {
     assert_eq!(bad_name, Some(TlsConfigError::InvalidServerName("no name".into())));
     assert!(client.start(1, "192.0.2.1", Vec::new()).is_ok());
 }
+
+#[test]
+fn bytes_left_over_when_keys_change_are_a_violation() {
+    // RFC 9001 §4.1.3: the beginning of another message behind the ClientHello, at the same level.
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    let mut hello = Vec::new();
+    client.session.write(&mut hello);
+    hello.push(1);
+    assert_eq!(server.session.read(&hello).unwrap_err().code, TransportErrorCode::PROTOCOL_VIOLATION);
+}
+
+#[test]
+fn tls_key_updates_are_refused() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    shake(&mut client, &mut server, 10_000).unwrap();
+    for end in [&mut client, &mut server] {
+        // RFC 9001 §6: "Endpoints MUST treat the receipt of a TLS KeyUpdate message as a connection error of type 0x010a".
+        let error = end.session.read(&[24, 0, 0, 1, 0]).unwrap_err();
+        assert_eq!(error.code, TransportErrorCode::crypto(10));
+    }
+}

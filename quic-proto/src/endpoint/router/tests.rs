@@ -1,7 +1,9 @@
 use super::*;
 use crate::crypto::token::AddressToken;
 use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
+use crate::endpoint::stateless;
 use crate::id::ResetToken;
+use crate::ietf::wire::header::{LongKind, parse_long};
 use crate::ietf::wire::header::{encode_long, finish_long};
 use crate::rng::SeededRng;
 use crate::time::Duration;

@@ -100,7 +100,7 @@ impl End {
     fn open(&mut self, packet: &Packet) -> Result<Opened, OpenError> {
         let mut bytes = packet.bytes.clone();
         let (header, payload) = bytes.split_at_mut(1);
-        self.ladder.open(Level::OneRtt, packet.phase, packet.number, header, payload, LATER)
+        self.ladder.open(Level::OneRtt, packet.phase, packet.number, header, payload, || LATER)
     }
 
     /// Opens what must open, and says whether with an old key and whether an update came of it.
@@ -131,7 +131,7 @@ fn levels_come_and_go() {
     let mut ladder = Ladder::default();
     let mut packet = [0; 20];
     assert_eq!(ladder.seal(Level::Initial, 0, &mut packet, 1), Err(SealError::NoKeys));
-    assert_eq!(ladder.open(Level::Initial, false, 0, &[], &mut [], LATER), Err(OpenError::NoKeys));
+    assert_eq!(ladder.open(Level::Initial, false, 0, &[], &mut [], || LATER), Err(OpenError::NoKeys));
     assert_eq!(ladder.tag_len(Level::Initial), 0);
     ladder.install_initial(keys(1, Side::Client));
     ladder.install_initial(keys(2, Side::Client));
@@ -318,7 +318,7 @@ fn too_many_forgeries_end_the_connection() {
     for _ in 0..FORGERIES - 1 {
         assert_eq!(server.open(&packet), Err(OpenError::NotAuthentic));
     }
-    let forged = server.ladder.open(Level::Handshake, false, 0, &[0], &mut [0; 30], LATER);
+    let forged = server.ladder.open(Level::Handshake, false, 0, &[0], &mut [0; 30], || LATER);
     assert_eq!(forged, Err(OpenError::NotAuthentic));
     assert_eq!(fatal(server.open(&packet)), TransportErrorCode::AEAD_LIMIT_REACHED);
 }

@@ -112,6 +112,7 @@ impl<'a> Frames<'a> {
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<(u64, Frame<'a>), TransportError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let first = self.reader.peek_u8()?;
         let result = parse_type(&mut self.reader, first).and_then(|frame_type| {
@@ -180,6 +181,10 @@ impl From<AckError> for Invalid {
 }
 
 fn parse_type(reader: &mut Reader<'_>, first: u8) -> Result<u64, TransportError> {
+    // The usual case: a type of one byte.
+    if first & 0xc0 == 0 && reader.skip(1).is_ok() {
+        return Ok(first.into());
+    }
     let before = reader.remaining();
     let frame_type = reader.varint().map_err(|end| Invalid::from(end).into_error(u64::from(first)))?;
     // RFC 9000 §12.4: "An endpoint MAY treat the receipt of a frame type that uses a longer encoding than necessary as a connection

@@ -261,8 +261,14 @@ fn number_len_bits(number_len: usize) -> u8 {
 }
 
 fn encode_number(w: &mut Writer<'_>, number: PacketNumber, number_len: usize) {
-    let len = number_len.clamp(1, 4);
-    w.bytes(&packet_number::truncate(number, len).to_be_bytes()[4 - len..]);
+    // Each length as an array of its own: copies of a fixed size are single instructions.
+    let [a, b, c, d] = packet_number::truncate(number, number_len.clamp(1, 4)).to_be_bytes();
+    match number_len {
+        0 | 1 => w.u8(d),
+        2 => w.bytes(&[c, d]),
+        3 => w.bytes(&[b, c, d]),
+        _ => w.bytes(&[a, b, c, d]),
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,25 @@ struct Receive {
 }
 
 impl CryptoStream {
+    /// A stream of which earlier bytes were settled before the connection was there: `sent` of ours and `received` of the peer's.
+    pub fn resumed(sent: u64, received: u64) -> Self {
+        Self {
+            send: Send { base: sent, unsent: sent, ..Send::default() },
+            receive: Receive { base: received, end: received, ..Receive::default() },
+        }
+    }
+
+    /// Where what was written so far ends.
+    pub fn written(&self) -> u64 {
+        self.send.end()
+    }
+
+    /// The peer has shown that it got everything that was written so far.
+    pub fn forget_sent(&mut self) {
+        let end = self.send.end();
+        self.send = Send { base: end, unsent: end, ..Send::default() };
+    }
+
     /// Appends bytes to send.
     pub fn write(&mut self, data: &[u8]) {
         self.send.data.extend(data);

@@ -1,0 +1,281 @@
+//! Handshakes.
+
+use crate::common::{DELAY, Fate, Pair, address, read_all};
+use crate::support::{
+    client, ecdsa, our_code, pair, pair_with, record, restarted, rsa, send, server, settings, their_code,
+    trust,
+};
+use quic_proto::config::TransportConfig;
+use quic_proto::endpoint::ConnectionHandle;
+use quic_proto::error::ConnectionError;
+use quic_proto::event::Event;
+use quic_proto::gquic::{self, ServerTrust};
+use quic_proto::id::Dir;
+use quic_proto::invariants::Version;
+use quic_proto::net::{Datagram, FourTuple};
+use quic_proto::time::Duration;
+
+#[test]
+fn foobar_comes_back() {
+    for identity in [ecdsa(), rsa()] {
+        let leaf = identity.chain[0].to_vec();
+        let (for_client, for_server) = settings(identity);
+        let mut pair = Pair::new(server(for_server));
+        let c = pair.connect(&client(for_client));
+        assert!(pair.c(c).handshake_info().is_none() && !pair.c(c).is_established());
+        pair.settle();
+        let s = pair.accepted[0];
+        for (connection, events) in
+            [(pair.client.get(c), &pair.client_events), (pair.server.get(s), &pair.server_events)]
+        {
+            let connection = connection.unwrap();
+            assert_eq!(connection.version(), Version::Q044);
+            assert!(connection.is_established());
+            let kinds: Vec<_> = events.iter().map(|(_, event)| event.clone()).collect();
+            assert!(
+                kinds.contains(&Event::Connected) && kinds.contains(&Event::HandshakeConfirmed),
+                "{kinds:?}"
+            );
+            assert_eq!(connection.handshake_info().unwrap().cipher_suite, Some("AES_128_GCM_12"));
+        }
+        assert_eq!(pair.c(c).handshake_info().unwrap().peer_certificates, [leaf]);
+        assert_eq!(pair.s(s).handshake_info().unwrap().server_name.as_deref(), Some("localhost"));
+
+        let id = send(pair.c(c), b"foobar", false);
+        pair.settle();
+        assert_eq!(pair.s(s).accept(Dir::Bi), Some(id));
+        assert_eq!(read_all(pair.s(s), id), (b"foobar".to_vec(), false));
+        pair.s(s).send_stream(id).unwrap().write(b"foobar").unwrap();
+        pair.settle();
+        assert_eq!(read_all(pair.c(c), id), (b"foobar".to_vec(), false));
+        assert_eq!(pair.c(c).open(Dir::Uni), None);
+    }
+}
+
+#[test]
+fn a_server_opens_streams_of_its_own() {
+    let (mut pair, config) = pair();
+    let c = pair.connect(&config);
+    pair.settle();
+    let s = pair.accepted[0];
+    let id = send(pair.s(s), b"news", true);
+    pair.settle();
+    assert_eq!(pair.c(c).accept(Dir::Bi), Some(id));
+    assert_eq!(read_all(pair.c(c), id), (b"news".to_vec(), true));
+}
+
+/// How long the client's handshake takes, in whole delays of the network.
+fn delays(pair: &mut Pair, c: ConnectionHandle) -> u32 {
+    let start = pair.now;
+    for count in 0..100 {
+        if pair.client.get(c).is_some_and(|connection| connection.is_established()) {
+            return count;
+        }
+        pair.run(DELAY);
+        assert_eq!(pair.now, start + DELAY * (count + 1));
+    }
+    panic!("{:?}", pair.client_closed());
+}
+
+#[test]
+fn a_remembered_server_saves_two_round_trips() {
+    let (mut pair, config) = pair();
+    let first = pair.connect(&config);
+    assert_eq!(delays(&mut pair, first), 6);
+    pair.settle();
+    let now = pair.now;
+    pair.c(first).close(now, 0u32.into(), b"");
+    pair.settle();
+    let second = pair.connect(&config);
+    assert_eq!(delays(&mut pair, second), 2);
+    pair.settle();
+    let id = send(pair.c(second), b"again", true);
+    pair.settle();
+    let s = pair.accepted[1];
+    assert_eq!(read_all(pair.s(s), id), (b"again".to_vec(), true));
+}
+
+#[test]
+fn a_client_that_remembers_nothing_takes_three_round_trips_each_time() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let config = client(for_client.remember_servers(0));
+    for _ in 0..2 {
+        let c = pair.connect(&config);
+        assert_eq!(delays(&mut pair, c), 6);
+        let now = pair.now;
+        pair.c(c).close(now, 0u32.into(), b"");
+        pair.settle();
+    }
+}
+
+/// A pair whose client knows the server and sends data at once, and is not connected now.
+fn acquainted() -> (Pair, quic_proto::config::ClientConfig) {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let config = client(for_client.early_data(true));
+    let c = pair.connect(&config);
+    pair.settle();
+    let now = pair.now;
+    pair.c(c).close(now, 0u32.into(), b"");
+    pair.settle();
+    pair.accepted.clear();
+    (pair, config)
+}
+
+#[test]
+fn early_data_arrives_with_the_first_flight() {
+    let (mut pair, config) = acquainted();
+    let c = pair.connect(&config);
+    let id = send(pair.c(c), b"early", true);
+    pair.run(DELAY);
+    let s = pair.accepted[0];
+    assert_eq!(pair.s(s).accept(Dir::Bi), Some(id));
+    assert_eq!(read_all(pair.s(s), id), (b"early".to_vec(), true));
+    // The answer comes with the server's first flight.
+    pair.s(s).send_stream(id).unwrap().write(b"answer").unwrap();
+    pair.run(DELAY);
+    assert_eq!(read_all(pair.c(c), id), (b"answer".to_vec(), false));
+}
+
+#[test]
+fn recorded_hellos_and_early_data_are_worth_nothing() {
+    let (mut pair, config) = acquainted();
+    let record = record(&mut pair);
+    let c = pair.connect(&config);
+    send(pair.c(c), b"pay once", true);
+    pair.settle();
+    assert_eq!(pair.accepted.len(), 1);
+    let recorded: Vec<_> =
+        record.lock().unwrap().iter().filter(|(to_server, _)| *to_server).take(2).cloned().collect();
+    let now = pair.now;
+    pair.c(c).close(now, 0u32.into(), b"");
+    pair.settle();
+    assert_eq!(pair.server.connections(), 0);
+    // From another port, but the same address.
+    for (_, mut bytes) in recorded {
+        let datagram = Datagram { path: FourTuple::to(address(77)), ecn: None, payload: &mut bytes };
+        let now = pair.now;
+        pair.server.handle_datagram(now, datagram);
+    }
+    pair.settle();
+    assert_eq!(pair.accepted.len(), 2);
+    let replayed = pair.accepted[1];
+    assert!(!pair.s(replayed).is_established());
+    assert_eq!(pair.s(replayed).accept(Dir::Bi), None);
+}
+
+#[test]
+fn a_server_that_forgot_its_config_is_learnt_anew() {
+    let identity = ecdsa();
+    let copy =
+        quic_proto::crypto::rustls::Identity { chain: identity.chain.clone(), key: identity.key.clone_key() };
+    let (for_client, for_server) = settings(identity);
+    let mut pair = Pair::new(server(for_server));
+    let config = client(for_client.early_data(true));
+    let c = pair.connect(&config);
+    pair.settle();
+    let now = pair.now;
+    pair.c(c).close(now, 0u32.into(), b"");
+    pair.settle();
+    // Its token secret stays, its configs do not: the first hello is taken for an inchoate one.
+    pair.server = restarted(settings(copy).1, 55);
+    pair.accepted.clear();
+    let c = pair.connect(&config);
+    let id = send(pair.c(c), b"early, but to no avail", true);
+    pair.run(Duration::from_secs(2));
+    let s = pair.accepted[0];
+    assert!(pair.c(c).is_established() && pair.s(s).is_established());
+    assert_eq!(read_all(pair.s(s), id), (b"early, but to no avail".to_vec(), true));
+}
+
+#[test]
+fn who_is_not_believed_is_told_so() {
+    let (other, known) = (ecdsa(), ecdsa());
+    let (_, for_server) = settings(known);
+    let mut pair = Pair::new(server(for_server));
+    pair.connect(&client(gquic::ClientConfig::new(trust(&other))));
+    pair.settle();
+    assert_eq!(our_code(pair.client_closed()), Some(42));
+    assert_eq!(their_code(pair.server_closed()), Some(42));
+    // The right certificate, but for another host.
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let config = client(for_client).build().unwrap();
+    pair.client.connect(pair.now, FourTuple::to(address(2)), "example.com", &config).unwrap();
+    pair.settle();
+    assert_eq!(our_code(pair.client_closed()), Some(42));
+    // Who believes everybody still wants to see the key.
+    let (_, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let c = pair.connect(&client(gquic::ClientConfig::new(ServerTrust::danger_accept_any_certificate())));
+    pair.settle();
+    assert!(pair.c(c).is_established());
+}
+
+#[test]
+fn a_hello_without_an_address_costs_no_state_and_amplifies_nothing() {
+    let (mut pair, config) = pair();
+    let record = record(&mut pair);
+    pair.connect(&config);
+    pair.poll();
+    let (_, hello) = record.lock().unwrap()[0].clone();
+    let (mut came, mut left) = (0, 0);
+    let mut buf = [0; 1500];
+    for port in 1..5000 {
+        let mut bytes = hello.clone();
+        came += bytes.len();
+        let datagram = Datagram { path: FourTuple::to(address(port)), ecn: None, payload: &mut bytes };
+        pair.server.handle_datagram(pair.now, datagram);
+        while let Some(transmit) = pair.server.poll_transmit(pair.now, &mut buf, crate::common::ONE) {
+            left += transmit.len;
+        }
+        assert!(pair.server.poll_incoming().is_none());
+    }
+    assert!(left > 0 && left < came / 2, "{left} bytes for {came}");
+    assert_eq!((pair.server.connections(), pair.server.stats().incoming), (0, 0));
+}
+
+#[test]
+fn handshakes_survive_a_bad_network() {
+    for seed in 0..40u64 {
+        let (mut pair, config) = pair();
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        pair.network = Box::new(move |_, bytes| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state % 10 {
+                0 => Fate::Drop,
+                1 => Fate::Late(Duration::from_millis(30)),
+                2 => Fate::Twice(Duration::from_millis(15)),
+                3 => {
+                    let at = (state >> 8) as usize % bytes.len();
+                    bytes[at] ^= 1 << (state >> 40 & 7);
+                    Fate::Deliver
+                }
+                _ => Fate::Deliver,
+            }
+        });
+        let c = pair.connect(&config);
+        pair.run(Duration::from_secs(30));
+        let established = pair.client.get(c).is_some_and(|connection| connection.is_established());
+        assert!(established, "seed {seed}: {:?} {:?}", pair.client_closed(), pair.server_closed());
+        let id = send(pair.c(c), &[7; 50_000], true);
+        pair.run(Duration::from_secs(30));
+        let s = *pair.accepted.last().unwrap();
+        let (data, fin) = read_all(pair.s(s), id);
+        assert!(fin && data == [7; 50_000], "seed {seed}: {} bytes, {fin}", data.len());
+    }
+}
+
+#[test]
+fn a_handshake_that_nobody_answers_is_given_up_in_words() {
+    let (mut pair, config) = pair_with(TransportConfig::default().handshake_timeout(Duration::from_secs(3)));
+    pair.network = Box::new(|to_server, _| if to_server { Fate::Deliver } else { Fate::Drop });
+    pair.connect(&config);
+    pair.run(Duration::from_millis(2900));
+    assert_eq!(pair.client_closed(), None);
+    pair.run(Duration::from_secs(3));
+    assert_eq!(pair.client_closed(), Some(&ConnectionError::TimedOut));
+}

@@ -1,0 +1,145 @@
+//! Version negotiation, and several versions at one endpoint.
+
+use crate::common::{Fate, Pair, endpoint, null_client, null_server, read_all};
+use crate::support::{client, ecdsa, our_code, send, server, settings, their_code};
+use quic_proto::error::ConnectionError;
+use quic_proto::id::Dir;
+use quic_proto::invariants::Version;
+use quic_proto::net::{Datagram, FourTuple};
+use std::sync::{Arc, Mutex};
+
+const BOTH: [[Version; 2]; 2] = [[Version::V1, Version::Q044], [Version::Q044, Version::V1]];
+
+#[test]
+fn both_versions_at_one_endpoint_with_one_queue() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(null_server().family(Arc::new(for_server)));
+    let new = pair.connect(&null_client());
+    let old = pair.connect(&client(for_client));
+    pair.settle();
+    assert_eq!(pair.accepted.len(), 2);
+    let mut versions: Vec<_> = pair.accepted.clone().into_iter().map(|s| pair.s(s).version()).collect();
+    versions.sort();
+    assert_eq!(versions, [Version::V1, Version::Q044]);
+    for c in [new, old] {
+        let id = send(pair.c(c), b"hello", true);
+        pair.settle();
+        let version = pair.c(c).version();
+        let s = pair.accepted.clone().into_iter().find(|s| pair.s(*s).version() == version).unwrap();
+        assert_eq!(pair.s(s).accept(Dir::Bi), Some(id));
+        assert_eq!(read_all(pair.s(s), id), (b"hello".to_vec(), true));
+    }
+}
+
+#[test]
+fn a_client_of_one_version_learns_what_the_server_speaks() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    pair.connect(&null_client());
+    pair.settle();
+    let mismatch = |offered: &[Version]| {
+        Some(ConnectionError::VersionMismatch { offered: offered.iter().map(|version| version.0).collect() })
+    };
+    assert_eq!(pair.client_closed().cloned(), mismatch(&[Version::Q044]));
+    let mut pair = Pair::new(null_server());
+    pair.connect(&client(for_client));
+    pair.settle();
+    assert_eq!(pair.client_closed().cloned(), mismatch(&[Version::V1]));
+    assert_eq!(pair.server.connections(), 0);
+}
+
+#[test]
+fn a_client_of_both_versions_finds_the_common_one() {
+    for order in BOTH {
+        for common in order {
+            let (for_client, for_server) = settings(ecdsa());
+            let accepts = if common == Version::V1 { null_server() } else { server(for_server) };
+            let mut pair = Pair::new(accepts);
+            let config = null_client().family(Arc::new(for_client)).versions(&order);
+            let c = pair.connect(&config);
+            // Who asks before the version is found hears when a stream can be opened all the same.
+            assert_eq!(pair.c(c).open(Dir::Bi), None);
+            pair.settle();
+            assert_eq!((pair.c(c).version(), pair.client_closed()), (common, None), "{order:?}");
+            let available = quic_proto::event::StreamEvent::Available(Dir::Bi);
+            assert!(
+                pair.client_events
+                    .iter()
+                    .any(|(_, event)| *event == quic_proto::event::Event::Stream(available))
+            );
+            let id = send(pair.c(c), b"hello", true);
+            pair.settle();
+            let s = pair.accepted[0];
+            assert_eq!(read_all(pair.s(s), id), (b"hello".to_vec(), true));
+            pair.s(s).send_stream(id).unwrap().write(b"answer").unwrap();
+            pair.settle();
+            assert_eq!(read_all(pair.c(c), id), (b"answer".to_vec(), false));
+        }
+    }
+}
+
+#[test]
+fn a_server_of_both_versions_takes_the_clients_first() {
+    for order in BOTH {
+        let (for_client, for_server) = settings(ecdsa());
+        let mut pair = Pair::new(null_server().family(Arc::new(for_server)));
+        let config = null_client().family(Arc::new(for_client)).versions(&order);
+        let c = pair.connect(&config);
+        pair.settle();
+        assert_eq!(pair.c(c).version(), order[0]);
+    }
+}
+
+#[test]
+fn a_forged_negotiation_is_found_out() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(null_server().family(Arc::new(for_server)));
+    let mut first = true;
+    // Somebody answers the first packet, and the server never sees it.
+    let forged = Arc::new(Mutex::new(None));
+    let copy = Arc::clone(&forged);
+    pair.network = Box::new(move |to_server, bytes| {
+        if to_server && std::mem::take(&mut first) {
+            let (dcid, scid) = (&bytes[6..14], &bytes[15..23]);
+            let answer = [&[0xc0, 0, 0, 0, 0, 8], scid, &[8], dcid, b"Q044"].concat();
+            *copy.lock().unwrap() = Some(answer);
+            return Fate::Drop;
+        }
+        Fate::Deliver
+    });
+    pair.connect(&null_client().family(Arc::new(for_client)));
+    pair.poll();
+    let answer = forged.lock().unwrap().take().unwrap();
+    pair.inject(false, answer);
+    pair.settle();
+    assert_eq!(their_code(pair.client_closed()), Some(55));
+    assert_eq!(our_code(pair.client_closed()), None);
+    assert_eq!(pair.server.connections(), 0);
+}
+
+#[test]
+fn the_oldest_clients_get_an_answer_in_their_shape() {
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let ask = |end: &mut quic_proto::endpoint::Endpoint, bytes: &[u8]| {
+        let mut payload = bytes.to_vec();
+        let path = FourTuple::to(crate::common::address(1));
+        let now = quic_proto::time::Instant::from_millis(1);
+        end.handle_datagram(now, Datagram { path, ecn: None, payload: &mut payload });
+        let mut buf = [0; 1500];
+        let transmit = end.poll_transmit(now, &mut buf, crate::common::ONE);
+        transmit.map(|transmit| buf[..transmit.len].to_vec())
+    };
+    let cid = [0x0f, 0xfe, 0x12, 0x6c, 0xe7, 0xde, 0x91, 0x2b];
+    let old = [&[0x09], &cid[..], b"Q043", &[0; 1000]].concat();
+    assert_eq!(ask(&mut end, &old), Some([&[0x09], &cid[..], b"Q044"].concat()));
+    assert_eq!(ask(&mut end, &old[..13]), None, "no answer is larger than the question");
+    // A version of the same headers that is not known.
+    let unknown = [&[0xff], &b"Q048"[..], &[0x50], &cid, &[0, 0, 0, 1], &[0; 1054]].concat();
+    let answer = ask(&mut end, &unknown).unwrap();
+    assert_eq!((answer[0] & 0x80, &answer[1..6]), (0x80, &[0, 0, 0, 0, 0x55][..]));
+    assert_eq!((&answer[6..14], &answer[14..22], &answer[22..26]), (&cid[..], &cid[..], &b"Q044"[..]));
+    assert_eq!(ask(&mut end, &unknown[..1000]), None);
+    // A short packet that nobody knows is not answered.
+    assert_eq!(ask(&mut end, &[&[0x31], &cid[..], &[0; 1200]].concat()), None);
+}

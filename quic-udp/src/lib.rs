@@ -1,0 +1,48 @@
+//! The socket layer under the adapters: batches of datagrams in, batches out.
+//!
+//! Owns [`Socket`], a UDP socket of whatever kind the adapter's event loop wants, with the offloads that quinn-udp finds on the platform;
+//! [`ReceiveBatch`] and [`SendBatch`], the buffers that every system call fills or empties again; and [`os`], what an adapter takes from the
+//! operating system beside.
+//!
+//! - **Sending**: up to 64 datagrams of one size leave in one system call (GSO). Where the kernel, the device or the path refuses, the batch
+//!   that was refused leaves as single datagrams, and later ones are not batched any more.
+//! - **Receiving**: one system call takes up to 16 messages (`recvmmsg`), each of up to 64 datagrams that the kernel put together (GRO). The
+//!   protocol decrypts them where they lie.
+//! - ECN codepoints and the address of ours that a datagram went to (`pktinfo`) are passed both ways; nothing is fragmented on the way.
+//!
+//! Nothing here blocks, waits, or knows a runtime: [`Socket::try_receive`] and [`Socket::try_send`] say
+//! [`WouldBlock`](std::io::ErrorKind::WouldBlock), and the adapter knows how to hear when that is over.
+//!
+//! ```
+//! use quic_udp::{ReceiveBatch, SendBatch, Socket};
+//! use quic_proto::net::Transmit;
+//!
+//! let new = || Socket::new(quic_udp::bind("127.0.0.1:0".parse().unwrap())?, |socket| Ok(socket));
+//! let (a, b) = (new()?, new()?);
+//! let mut out = SendBatch::new();
+//! let path = a.path_to(b.local_addr()).expect("both are IPv4");
+//! out.fill(|buf| {
+//!     buf[..5].copy_from_slice(b"hello");
+//!     Some(Transmit { path, ecn: None, len: 5, segment_size: None })
+//! });
+//! a.try_send(&mut out)?;
+//!
+//! let mut batch = ReceiveBatch::new();
+//! while b.try_receive(&mut batch).is_err() {} // an event loop would wait
+//! let datagram = batch.datagrams().next().expect("it came");
+//! assert_eq!((&*datagram.payload, datagram.path.remote), (&b"hello"[..], a.local_addr()));
+//! assert_eq!(b.stats().received_datagrams, 1);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod address;
+pub mod os;
+mod receive;
+mod send;
+mod socket;
+mod stats;
+
+pub use receive::ReceiveBatch;
+pub use send::SendBatch;
+pub use socket::{AsUdp, Socket, bind};
+pub use stats::SocketStats;
