@@ -93,7 +93,7 @@ fn frames(c: &mut Criterion) {
 /// Sent packets and what acknowledges them: ten packets by one frame, as in a transfer.
 fn acks(c: &mut Criterion) {
     const BATCH: u64 = 10;
-    let (mut rtt, mut cc) = (Rtt::default(), Algorithm::Cubic.build(1200));
+    let (mut rtt, mut cc) = (Rtt::default(), Algorithm::Cubic.build(1200, &mut SeededRng::from_u64(0)));
     let config = RecoveryConfig { skip_numbers: false, ..RecoveryConfig::default() };
     let (mut recovery, mut out) = (Recovery::new(config), Outcome::default());
     let mut rng = SeededRng::from_u64(1);
@@ -127,7 +127,7 @@ fn acks(c: &mut Criterion) {
             now += Duration::from_millis(10);
             out.clear();
             let ack = AckInfo { largest: last, delay: Duration::ZERO };
-            let mut ctx = Ctx { rtt: &mut rtt, cc: &mut *cc, situation };
+            let mut ctx = Ctx { rtt: &mut rtt, cc: &mut *cc, situation, drained: false };
             let ranges = std::iter::once(last + 1 - BATCH..=last);
             recovery
                 .on_ack(now, SpaceId::Data, ack, ranges, &mut ctx, &mut out)

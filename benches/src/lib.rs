@@ -1,13 +1,14 @@
 //! What two connections cost in one thread and in virtual time, by quic-proto and by quinn-proto.
 //!
 //! [`link`] owns the clock and the wires, [`workloads`] the applications, [`ours`] and [`theirs`] put the two libraries below them, [`tls`] is
-//! rustls alone, [`counting`] counts the heap. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size
+//! rustls alone, [`counting`] counts the heap. [`per_task`] is apart: a server over real sockets, for `bin/tasks.rs`. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size
 //! and congestion control; the only differences are those of their interfaces, which the README lists.
 
 pub mod counting;
 pub mod library;
 pub mod link;
 pub mod ours;
+pub mod per_task;
 pub mod theirs;
 pub mod tls;
 pub mod workloads;
@@ -29,6 +30,11 @@ pub const ALPN: &[u8] = b"bench";
 
 /// The data that is sent, again and again. Long enough that no write is cut short by it often.
 pub static SOURCE: [u8; 64 << 10] = [0x5a; 64 << 10];
+
+/// How long the answer to a request of `bin/tasks.rs` is.
+pub fn answer_len(request: &[u8]) -> u64 {
+    request.try_into().map_or(0, u64::from_be_bytes)
+}
 
 /// A self-signed certificate and its key in DER.
 #[derive(Debug)]

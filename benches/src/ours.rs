@@ -190,6 +190,6 @@ impl Library for Ours {
 
     fn reported_memory(&self) -> Option<u64> {
         let connections = self.connections.iter().filter_map(|handle| self.endpoint.get(*handle));
-        Some(connections.map(|connection| connection.stats().buffers).sum())
+        Some(connections.map(|connection| connection.stats().memory).sum())
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::failure::Failure;
+use crate::version::Version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quic_perf::units;
 use std::net::SocketAddr;
@@ -52,6 +53,9 @@ pub(crate) struct Demo {
     /// Limit the path to this rate, e.g. 100mbit
     #[arg(long, value_parser = units::rate)]
     pub(crate) rate: Option<u64>,
+    /// The version of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    pub(crate) version: Version,
 }
 
 #[derive(Args, Debug)]
@@ -71,18 +75,21 @@ pub(crate) struct Serve {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Let each client prove its address first (RFC 9000 §8.1.2)
+    /// Let each client prove its address first (RFC 9000 §8.1.2); those of Q044 always do
     #[arg(long)]
     pub(crate) retry: bool,
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller
+    /// The congestion controller: cubic, newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Stop after N connections
     #[arg(long, value_name = "N")]
     pub(crate) once: Option<u64>,
+    /// The versions of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    pub(crate) version: Version,
 }
 
 #[derive(Args, Debug)]
@@ -95,9 +102,9 @@ pub(crate) struct Get {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) client: Client,
-    /// Use this application protocol
-    #[arg(long, value_name = "NAME", default_value = "hq-interop")]
-    pub(crate) alpn: String,
+    /// Use this application protocol [default: hq-interop]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alpn: Option<String>,
     /// Update keys once the handshake is confirmed (RFC 9001 §6)
     #[arg(long)]
     pub(crate) key_update: bool,
@@ -117,6 +124,9 @@ pub(crate) struct Echo {
     /// How many streams at a time
     #[arg(long, default_value_t = 3)]
     pub(crate) streams: u64,
+    /// Send this on one stream instead, and show what comes back
+    #[arg(long, conflicts_with_all = ["size", "streams"])]
+    pub(crate) text: Option<String>,
     /// How many times
     #[arg(long, default_value_t = 1)]
     pub(crate) count: u64,
@@ -136,7 +146,7 @@ pub(crate) struct Client {
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller
+    /// The congestion controller: cubic, newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Offer only this cipher
@@ -145,7 +155,7 @@ pub(crate) struct Client {
     /// Receive windows of streams and of the connection
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) window: Option<u64>,
-    /// The QUIC version
+    /// The versions of QUIC to offer
     #[arg(long, value_name = "V", default_value = "v1")]
     pub(crate) version: Version,
     /// Send to this address, whatever the name resolves to
@@ -161,11 +171,6 @@ pub(crate) enum Cipher {
     Aes128,
     Aes256,
     Chacha20,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Version {
-    V1,
 }
 
 /// Splits `HOST:PORT`.

@@ -4,17 +4,15 @@ use crate::args::Demo;
 use crate::failure::Failure;
 use crate::get::dial;
 use crate::proxy::{Impairment, Proxy};
-use crate::serve::{say, secret};
-use crate::tls;
+use crate::serve::say;
+use crate::tls::{self, Trust};
 use indicatif::{ProgressBar, ProgressStyle};
 use quic_perf::units;
-use quic_proto::config::{ClientConfig, ServerConfig};
-use quic_proto::crypto::rustls::{ClientOptions, RustlsClient};
+use quic_proto::crypto::rustls::ClientOptions;
 use quic_tokio::{AppError, Connection, ConnectionStats, Endpoint, RecvStream, SendStream};
 use ring::digest::{Context, SHA256};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -45,8 +43,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let identity = tls::self_signed()?;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(identity.chain[0].clone()).map_err(|error| Failure::Usage(error.to_string()))?;
-    let server_tls = Arc::new(tls::server(identity, ALPN, None)?);
-    let server_config = ServerConfig::new(server_tls, &secret()?).build()?;
+    let server_config = args.version.server(identity, ALPN, None)?.build()?;
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
     let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
     let mut address = server.local_addr().map_err(cannot())?;
@@ -64,7 +61,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let serving = tokio::spawn(serve(server.clone(), source.clone(), introduce));
 
     let options = ClientOptions { alpn: vec![ALPN.as_bytes().to_vec()], ..ClientOptions::default() };
-    let client_config = ClientConfig::new(Arc::new(RustlsClient::with_roots(roots, options)?));
+    let client_config = args.version.client(Trust::Roots(roots), options)?;
     let begun = Instant::now();
     let (client, connection) = dial(&client_config, address, "localhost", ALPN, TIMEOUT).await?;
     let handshake = begun.elapsed();

@@ -22,6 +22,15 @@ pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
     let mut times = Vec::new();
     let mut rng = SeededRng::from_seed(secret()?);
     for round in 1..=args.count {
+        if let Some(text) = &args.text {
+            let (back, time) = one_text(&connection, text).await?;
+            say(&format!(
+                "{round}: {text:?} came back as {back:?} in {time:.1?}, rtt {:.2?}",
+                connection.rtt()
+            ));
+            times.push(time);
+            continue;
+        }
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
         for _ in 0..args.streams {
@@ -52,6 +61,23 @@ fn summary(times: &[Duration]) {
     let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return };
     let mean = times.iter().sum::<Duration>() / times.len() as u32;
     say(&format!("{} streams, all intact: min {min:.1?}, mean {mean:.1?}, max {max:.1?}", times.len()));
+}
+
+/// Sends a text, and returns what comes back and how long that took. The stream is finished only then: the echo program of quic-go ends
+/// itself with the stream, whatever is still under way.
+async fn one_text(connection: &Connection, text: &str) -> Result<(String, Duration), Failure> {
+    let mismatch = |error: &dyn std::fmt::Display| Failure::Mismatch(error.to_string());
+    let begun = Instant::now();
+    let (mut send, mut recv) = connection.open_bi().await.map_err(Failure::Connection)?;
+    send.write_all(text.as_bytes()).await.map_err(|error| mismatch(&error))?;
+    let mut back = vec![0; text.len()];
+    recv.read_exact(&mut back).await.map_err(|error| mismatch(&error))?;
+    let (back, time) = (String::from_utf8_lossy(&back).into_owned(), begun.elapsed());
+    if back != *text {
+        return Err(Failure::Mismatch(format!("{text:?} came back as {back:?}")));
+    }
+    send.finish().map_err(|error| mismatch(&error))?;
+    Ok((back, time))
 }
 
 /// Sends `size` random bytes and checks what comes back. Returns how long that took.

@@ -1,6 +1,8 @@
 //! What goes wrong, in one line that says what to do.
 
 use quic_proto::error::{ConnectionError, TransportErrorCode};
+use quic_proto::gquic::wire::error::ErrorCode;
+use quic_proto::invariants::Version;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ pub(crate) enum Failure {
     Tls(#[from] quic_proto::crypto::TlsConfigError),
     #[error("{0}")]
     Config(#[from] quic_proto::config::ConfigError),
+    #[error("the certificate is of no use for Q044: {0}")]
+    Proof(#[from] quic_proto::gquic::ProofSourceError),
     #[error("cannot connect to {to}: {error}")]
     Connect { to: String, error: quic_tokio::ConnectError },
     #[error("{0:?} cannot be resolved: check the name, or give the address with --connect")]
@@ -27,6 +31,8 @@ pub(crate) enum Failure {
     NotTrusted { to: String, why: String },
     #[error("{to} does not speak {alpn:?}: choose another protocol with --alpn")]
     Alpn { to: String, alpn: String },
+    #[error("{to} speaks none of the QUIC versions that were offered, but {offered}: choose with --version")]
+    Version { to: String, offered: String },
     #[error("{0}")]
     Connection(ConnectionError),
     #[error("{0} of {1} files failed")]
@@ -47,15 +53,23 @@ impl Failure {
 
     /// What the end of a connection to `to` means for the person who asked for it.
     pub(crate) fn of(error: ConnectionError, to: &str, alpn: &str, timeout: Duration) -> Self {
-        let (alert, why) = match &error {
+        let (code, why) = match &error {
             ConnectionError::Transport(error) | ConnectionError::PeerTransport(error) => {
                 (error.code, error.reason.to_string())
             }
             ConnectionError::TimedOut => return Self::NoAnswer { to: to.to_owned(), after: timeout },
+            ConnectionError::VersionMismatch { offered } => {
+                let offered: Vec<_> = offered.iter().map(|version| Version(*version).to_string()).collect();
+                let offered = if offered.is_empty() { "others".to_owned() } else { offered.join(", ") };
+                return Self::Version { to: to.to_owned(), offered };
+            }
             _ => return Self::Connection(error),
         };
+        if code.as_google() == Some(ErrorCode::PROOF_INVALID.0) {
+            return Self::NotTrusted { to: to.to_owned(), why };
+        }
         // RFC 8446 §6: the alerts for certificates (42 to 46, 48), and no_application_protocol (RFC 7301 §3.2).
-        match TransportErrorCode::alert(alert) {
+        match TransportErrorCode::alert(code) {
             Some(42..=46 | 48 | 51) => Self::NotTrusted { to: to.to_owned(), why },
             Some(120) => Self::Alpn { to: to.to_owned(), alpn: alpn.to_owned() },
             _ => Self::Connection(error),

@@ -33,7 +33,9 @@ enum FileFailure {
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
-    let config = tls::client(&args.client, &args.alpn, false)?;
+    let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
+    args.client.version.permits(&v1_only)?;
+    let config = tls::client(&args.client, args.alpn(), false)?;
     let bars = MultiProgress::new();
     let mut tasks = JoinSet::new();
     let mut connections: HashMap<(String, u16), Connection> = HashMap::new();
@@ -138,6 +140,12 @@ impl Names {
     }
 }
 
+impl Get {
+    fn alpn(&self) -> &str {
+        self.alpn.as_deref().unwrap_or(hq::ALPN)
+    }
+}
+
 async fn connect(
     args: &Get,
     config: &ClientConfig,
@@ -148,7 +156,7 @@ async fn connect(
         Some(address) => vec![address],
         None => resolve(host, port).await?,
     };
-    reach(config, addresses, host, &args.alpn, args.client.timeout).await
+    reach(config, addresses, host, args.alpn(), args.client.timeout).await
 }
 
 /// The addresses of a name, one at least.

@@ -13,6 +13,7 @@ mod perf;
 mod proxy;
 mod serve;
 mod tls;
+mod version;
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -4,7 +4,7 @@ use crate::args::Serve;
 use crate::failure::Failure;
 use crate::hq::{self, Reply};
 use crate::tls;
-use quic_proto::config::{ServerConfig, TransportConfig};
+use quic_proto::config::TransportConfig;
 use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ impl Service {
 }
 
 pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
+    args.version.permits(&[("--retry", args.retry), ("--keylog", args.keylog.is_some())])?;
     let service = match &args.root {
         Some(root) => {
             let canonical = root.canonicalize();
@@ -47,9 +48,9 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
             identity
         }
     };
-    let tls = tls::server(identity, service.alpn(), args.keylog.as_deref())?;
     let transport = TransportConfig::default().congestion(args.cc).build()?;
-    let config = ServerConfig::new(Arc::new(tls), &secret()?).transport(transport).build()?;
+    let config = args.version.server(identity, service.alpn(), args.keylog.as_deref())?;
+    let config = config.transport(transport).build()?;
     let endpoint = Endpoint::server(config, args.listen);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;

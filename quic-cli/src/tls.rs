@@ -3,9 +3,7 @@
 use crate::args::{Cipher, Client};
 use crate::failure::Failure;
 use quic_proto::config::{ClientConfig, TransportConfig};
-use quic_proto::crypto::rustls::{
-    CipherChoice, ClientOptions, Identity, RustlsClient, RustlsServer, ServerOptions,
-};
+use quic_proto::crypto::rustls::{CipherChoice, ClientOptions, Identity, RustlsServer, ServerOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{KeyLog, RootCertStore};
@@ -57,6 +55,7 @@ pub(crate) fn server(identity: Identity, alpn: &str, keylog: Option<&Path>) -> R
 
 /// A client's configuration from its arguments; with full handshakes it never resumes a session.
 pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result<ClientConfig, Failure> {
+    args.version.permits(&[("--cipher", args.cipher.is_some()), ("--keylog", args.keylog.is_some())])?;
     let ciphers = args.cipher.map(|cipher| match cipher {
         Cipher::Aes128 => CipherChoice::Aes128Gcm,
         Cipher::Aes256 => CipherChoice::Aes256Gcm,
@@ -69,16 +68,19 @@ pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result
         full_handshakes,
         ..ClientOptions::default()
     };
-    let tls = if args.insecure {
-        RustlsClient::danger_accept_any_certificate(options)?
-    } else {
-        RustlsClient::with_roots(roots(args.ca.as_deref())?, options)?
-    };
+    let trust = if args.insecure { Trust::Anybody } else { Trust::Roots(roots(args.ca.as_deref())?) };
     let mut transport = TransportConfig::default().congestion(args.cc).handshake_timeout(args.timeout);
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    Ok(ClientConfig::new(Arc::new(tls)).transport(transport.build()?))
+    Ok(args.version.client(trust, options)?.transport(transport.build()?))
+}
+
+/// Whom a client believes.
+#[derive(Clone)]
+pub(crate) enum Trust {
+    Anybody,
+    Roots(RootCertStore),
 }
 
 /// The certificates in `ca`; without it those of the operating system's bundle, where one is found.

@@ -91,7 +91,7 @@ impl Proxy {
             while let Some(occurrence) = self.endpoint.drive(now)? {
                 match occurrence {
                     Occurrence::Incoming(client) => drop(self.endpoint.accept(now, client)),
-                    Occurrence::Event(handle, event) => self.on_quic(handle, event)?,
+                    Occurrence::Event(handle, event) => self.on_quic(handle, &event)?,
                     _ => {}
                 }
             }
@@ -109,8 +109,8 @@ impl Proxy {
         }
     }
 
-    fn on_quic(&mut self, handle: ConnectionHandle, event: Event) -> io::Result<()> {
-        match event {
+    fn on_quic(&mut self, handle: ConnectionHandle, event: &Event) -> io::Result<()> {
+        match *event {
             Event::Stream(StreamEvent::Opened(Dir::Bi)) => {
                 while let Some(id) = self.endpoint.connection(handle).and_then(|c| c.accept(Dir::Bi)) {
                     self.streams.insert((handle, id), self.next);

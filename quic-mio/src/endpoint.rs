@@ -67,7 +67,6 @@ pub enum ConnectError {
 }
 
 /// Something for the application to act on.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Occurrence {
     /// A client wants to connect: [accept](Endpoint::accept), [retry](Endpoint::retry), [refuse](Endpoint::refuse) or
@@ -75,6 +74,8 @@ pub enum Occurrence {
     Incoming(Incoming),
     /// Something happened to a connection.
     Event(ConnectionHandle, Event),
+    /// A connection is over and its handle means nothing any more. What came and was not read before can be read from what remains of it.
+    Gone(ConnectionHandle, Box<Connection>),
     /// Another thread wants the loop to look at a connection.
     Woken(ConnectionHandle),
 }
@@ -203,7 +204,9 @@ impl Endpoint {
         if self.closing {
             return Err(ConnectError::EndpointStopping);
         }
-        Ok(self.protocol.connect(self.time(now), path, server_name, config)?)
+        let handle = self.protocol.connect(self.time(now), path, server_name, config)?;
+        self.protocol.keep(handle, true);
+        Ok(handle)
     }
 
     /// Makes a connection of a client.
@@ -211,7 +214,9 @@ impl Endpoint {
     /// # Errors
     /// If the client does not wait any more, or there are too many connections.
     pub fn accept(&mut self, now: Instant, client: Incoming) -> Result<ConnectionHandle, AcceptError> {
-        self.protocol.accept(self.time(now), client)
+        let handle = self.protocol.accept(self.time(now), client)?;
+        self.protocol.keep(handle, true);
+        Ok(handle)
     }
 
     /// Asks a client to prove that it receives what is sent to its address (RFC 9000 §8.1.2). Its answer is an [`Incoming`] of its own, which
@@ -291,7 +296,10 @@ impl Endpoint {
                 return Some(Occurrence::Woken(handle));
             }
         }
-        self.protocol.poll_event().map(|(handle, event)| Occurrence::Event(handle, event))
+        if let Some((handle, event)) = self.protocol.poll_event() {
+            return Some(Occurrence::Event(handle, event));
+        }
+        self.protocol.poll_remains().map(|(handle, remains)| Occurrence::Gone(handle, remains))
     }
 
     /// Gives the protocol what is in the socket.

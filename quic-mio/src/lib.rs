@@ -63,8 +63,8 @@
 //!
 //! # What arrives late
 //!
-//! When a connection is over its [`Event::Closed`](quic_proto::event::Event::Closed) comes last. What was received and not read can be read
-//! then, and not later: the next call of `drive` forgets the connection.
+//! [`Event::Closed`](quic_proto::event::Event::Closed) is the last event of a connection, and [`Occurrence::Gone`] ends its handle. What came
+//! and was not read can be read after either.
 
 mod endpoint;
 mod remote;

@@ -1,4 +1,5 @@
 //! The examples do what they say.
+#![allow(clippy::duplicate_mod, reason = "each example has the support module as its own")]
 
 #[allow(dead_code, unreachable_pub, reason = "its `main` is not called")]
 #[path = "../examples/echo_server.rs"]

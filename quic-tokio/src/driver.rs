@@ -12,6 +12,7 @@
 //! Timers: one, at the earliest deadline of all connections. It is set again only if that moved forward; a deadline that moved back is
 //! found when the timer fires too early.
 
+use crate::shards::ShardList;
 use crate::state::{Shared, State};
 use crate::wakers::WakeList;
 use quic_proto::time::Instant;
@@ -34,6 +35,9 @@ const SENDS_PER_ROUND: usize = 8;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    shards: Arc<ShardList>,
+    /// Which of them this is.
+    number: usize,
     inbox: ReceiveBatch,
     /// What the protocol wrote and the socket has not taken yet.
     outbox: SendBatch,
@@ -56,11 +60,14 @@ enum Round {
 }
 
 impl Driver {
-    /// Must be called within a tokio runtime.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    /// The driver of shard `number`. Must be called within a tokio runtime.
+    pub(crate) fn new(shards: Arc<ShardList>, number: usize) -> Self {
+        let shared = Arc::clone(&shards[number]);
         let timer = Box::pin(tokio::time::sleep_until(shared.clock.to_tokio(Instant::EPOCH)));
         Self {
             shared,
+            shards,
+            number,
             inbox: ReceiveBatch::new(),
             outbox: SendBatch::new(),
             timer,
@@ -102,12 +109,29 @@ impl Driver {
             }
             // The batch's one look at the clock, and its one lock.
             let now = self.shared.clock.now();
+            self.forward(now);
+            let (shards, number) = (&self.shards, self.number);
             let mut state = self.shared.lock_quietly();
             for datagram in self.inbox.datagrams() {
-                state.endpoint.handle_datagram(now, datagram);
+                if shards.owner_elsewhere(number, datagram.payload).is_none() {
+                    state.endpoint.handle_datagram(now, datagram);
+                }
             }
         }
         Ok(false)
+    }
+
+    /// Gives what belongs to other shards to them. What is looked at for that is protected by no version and stays as it came, so the same
+    /// datagrams are left out afterwards.
+    fn forward(&mut self, now: Instant) {
+        if self.shards.len() == 1 {
+            return;
+        }
+        for datagram in self.inbox.datagrams() {
+            if let Some(owner) = self.shards.owner_elsewhere(self.number, datagram.payload) {
+                self.shards.forward(owner, now, datagram);
+            }
+        }
     }
 
     /// Asks the protocol for the next batch to send.

@@ -49,8 +49,8 @@
 //! With a task for each connection every datagram would cross from the task that reads the socket to the connection's: a queue, its
 //! memory, a wake-up and a switch for each batch of a connection, and received datagrams could not be decrypted in the buffer that they
 //! were received in, which is needed for the next. Answers would come from as many tasks as there are connections, or cross back. What
-//! that buys is that connections of one socket use several cores. Here the cores are used by several endpoints: sockets that share a
-//! port (`SO_REUSEPORT`) on a server, one for each thread, of which none shares a lock with another.
+//! that buys is that connections of one socket use several cores. Here an endpoint that is to use several cores has a shard for each: a
+//! socket of its own on the same port, a task that drives it, and a lock that no other shard takes ([`Endpoint::sharded`]).
 //!
 //! What an endpoint holds is bounded by its configuration: there is no channel at all, so no unbounded one.
 
@@ -61,6 +61,7 @@ mod error;
 mod incoming;
 mod recv_stream;
 mod send_stream;
+mod shards;
 mod socket;
 mod state;
 mod wakers;

@@ -33,6 +33,7 @@ pub(crate) struct Shared {
 }
 
 /// The protocol's time: nanoseconds since the endpoint was made, by tokio's clock, which tests can stop.
+#[derive(Clone, Copy)]
 pub(crate) struct Clock(tokio::time::Instant);
 
 impl Clock {
@@ -72,20 +73,22 @@ pub struct IoStats {
     pub refused_datagrams: u64,
     /// Times that the driver ran.
     pub driver_runs: u64,
+    /// Datagrams that came to another shard than the one that they belong to.
+    pub forwarded_datagrams: u64,
 }
 
 impl IoStats {
-    pub(crate) fn new(socket: &SocketStats, driver_runs: u64) -> Self {
-        Self {
-            sent_datagrams: socket.sent_datagrams,
-            sent_bytes: socket.sent_bytes,
-            send_calls: socket.send_calls,
-            received_datagrams: socket.received_datagrams,
-            received_bytes: socket.received_bytes,
-            receive_calls: socket.receive_calls,
-            refused_datagrams: socket.refused_datagrams,
-            driver_runs,
-        }
+    /// Adds what a shard did.
+    pub(crate) fn add(&mut self, socket: &SocketStats, state: &State) {
+        self.sent_datagrams += socket.sent_datagrams;
+        self.sent_bytes += socket.sent_bytes;
+        self.send_calls += socket.send_calls;
+        self.received_datagrams += socket.received_datagrams;
+        self.received_bytes += socket.received_bytes;
+        self.receive_calls += socket.receive_calls;
+        self.refused_datagrams += socket.refused_datagrams;
+        self.driver_runs += state.driver_runs;
+        self.forwarded_datagrams += state.forwarded;
     }
 }
 
@@ -107,6 +110,8 @@ pub(crate) struct State {
     pub(crate) idle: Waiters,
     /// Times that the driver ran.
     pub(crate) driver_runs: u64,
+    /// Datagrams that came to another shard.
+    pub(crate) forwarded: u64,
     /// Clients that the driver told about, by count.
     incoming_seen: u64,
     driver: Option<Waker>,
@@ -126,6 +131,7 @@ impl Shared {
             accepting: Waiters::default(),
             idle: Waiters::default(),
             driver_runs: 0,
+            forwarded: 0,
             incoming_seen: 0,
             driver: None,
             work: false,
@@ -295,6 +301,16 @@ impl State {
         }
         self.accepting.wake(wakes);
         self.idle.wake(wakes);
+    }
+
+    /// From now on no client is accepted. Those who wait for a decision are refused.
+    pub(crate) fn accept_no_more(&mut self) {
+        self.closing = true;
+        // While there is a server configuration: a refusal is a server's answer.
+        while let Some(client) = self.endpoint.poll_incoming() {
+            self.endpoint.refuse(client);
+        }
+        self.endpoint.set_server(None);
     }
 
     /// Wakes all who wait for something that a closing connection does not give any more.

@@ -10,6 +10,8 @@
 //!   protocol decrypts them where they lie.
 //! - ECN codepoints and the address of ours that a datagram went to (`pktinfo`) are passed both ways; nothing is fragmented on the way.
 //!
+//! [`Shards`] spread the connections of one port over several sockets, one for each core.
+//!
 //! Nothing here blocks, waits, or knows a runtime: [`Socket::try_receive`] and [`Socket::try_send`] say
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock), and the adapter knows how to hear when that is over.
 //!
@@ -35,14 +37,18 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+#![deny(unsafe_code)]
+
 mod address;
 pub mod os;
 mod receive;
 mod send;
+mod shards;
 mod socket;
 mod stats;
 
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;
+pub use shards::{Shards, bind_group, steer};
 pub use socket::{AsUdp, Socket, bind};
 pub use stats::SocketStats;

@@ -118,7 +118,10 @@ mod tests {
         let mut batch = ReceiveBatch::new();
         for _ in 0..MAX_FAILURES {
             batch.note(io::ErrorKind::ConnectionRefused.into()).unwrap();
-            assert!(batch.note(io::ErrorKind::WouldBlock.into()).is_err(), "it always says that there is nothing");
+            assert!(
+                batch.note(io::ErrorKind::WouldBlock.into()).is_err(),
+                "it always says that there is nothing"
+            );
         }
         assert!(batch.note(io::ErrorKind::ConnectionRefused.into()).is_err());
     }

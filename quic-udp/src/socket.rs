@@ -51,7 +51,7 @@ pub fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 /// A socket that can be bound to `addr`.
-fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
+pub(crate) fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(addr);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     if addr.is_ipv6() {

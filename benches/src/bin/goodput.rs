@@ -17,13 +17,15 @@ const USAGE: &str = "usage: goodput [--seconds N] [--seeds N] [--cc ALGORITHM] [
   --json          one JSON object a line";
 
 /// The algorithms, each of which gets every path to itself.
-const ALGORITHMS: &[Algorithm] = &[Algorithm::NewReno, Algorithm::Cubic];
+const ALGORITHMS: &[Algorithm] = &[Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr];
 
 /// Who shares a path with whom.
 const PAIRS: &[[Algorithm; 2]] = &[
     [Algorithm::NewReno, Algorithm::NewReno],
     [Algorithm::Cubic, Algorithm::Cubic],
+    [Algorithm::Bbr, Algorithm::Bbr],
     [Algorithm::Cubic, Algorithm::NewReno],
+    [Algorithm::Bbr, Algorithm::Cubic],
 ];
 
 fn paths() -> Vec<(&'static str, Bottleneck)> {

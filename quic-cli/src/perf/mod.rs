@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
+use crate::version::Version;
 use quic_perf::{Load, units};
 use quic_tokio::IoStats;
 use std::net::SocketAddr;
@@ -45,7 +46,7 @@ pub(crate) struct ServerArgs {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
-    /// The congestion controller
+    /// The congestion controller: cubic, newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
     /// Receive windows of streams and of the connection
@@ -54,6 +55,9 @@ pub(crate) struct ServerArgs {
     /// How many streams a client may have at once
     #[arg(long, value_name = "N", default_value_t = quic_perf::STREAMS)]
     streams: u64,
+    /// The versions of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    version: Version,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,

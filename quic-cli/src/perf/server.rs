@@ -2,11 +2,11 @@
 
 use super::{ServerArgs, datagrams};
 use crate::failure::Failure;
-use crate::serve::{say, secret};
+use crate::serve::say;
 use crate::tls;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
-use quic_proto::config::{ServerConfig, TransportConfig};
+use quic_proto::config::TransportConfig;
 use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
         (Some(cert), Some(key)) => tls::identity(cert, key)?,
         _ => tls::self_signed()?,
     };
-    let tls = tls::server(identity, quic_perf::ALPN, None)?;
     let mut transport = TransportConfig::default().congestion(args.cc).max_bidi_streams(args.streams);
     transport = transport.max_uni_streams(args.streams);
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    let config = ServerConfig::new(Arc::new(tls), &secret()?).transport(transport.build()?).build()?;
+    let config = args.version.server(identity, quic_perf::ALPN, None)?;
+    let config = config.transport(transport.build()?).build()?;
     let endpoint = Endpoint::server(config, args.listen);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;

@@ -10,7 +10,8 @@
 use super::hystart::HyStart;
 use super::prr::Prr;
 use super::{
-    AckSample, CongestionEvent, Controller, FlightPeak, RecoveryPeriod, initial_window, minimum_window,
+    AckSample, CongestionEvent, Controller, DeliveryMark, FlightPeak, RecoveryPeriod, initial_window,
+    minimum_window,
 };
 use crate::time::{Duration, Instant};
 
@@ -187,7 +188,7 @@ impl Curve {
 }
 
 impl Controller for Cubic {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64, _drained: bool) -> DeliveryMark {
         self.peak.on_sent(in_flight);
         if let Some(prr) = &mut self.prr {
             prr.on_sent(bytes);
@@ -196,6 +197,7 @@ impl Controller for Cubic {
         if in_flight <= bytes && self.curve.epoch.is_some() {
             self.idle_since.get_or_insert(self.last_ack);
         }
+        DeliveryMark::default()
     }
 
     fn on_ack(&mut self, sample: &AckSample) {
@@ -283,7 +285,7 @@ impl Controller for Cubic {
         NAME
     }
 
-    fn fresh(&self, mtu: u16) -> Box<dyn Controller> {
+    fn fresh(&mut self, mtu: u16) -> Box<dyn Controller> {
         Box::new(Self::new(mtu))
     }
 }
@@ -304,6 +306,8 @@ mod tests {
             sent: Instant::from_millis(sent),
             in_flight: 0,
             app_limited: false,
+            mark: DeliveryMark::default(),
+            drained: false,
             rtt: RttSample { latest: rtt, min: rtt, smoothed: rtt },
         }
     }
@@ -407,7 +411,7 @@ mod tests {
             if app_limited {
                 cubic.on_ack(&AckSample { app_limited: true, ..ack(1110, 1110, 1000) });
             }
-            cubic.on_sent(Instant::from_millis(1110 + pause), 1000, 1000);
+            cubic.on_sent(Instant::from_millis(1110 + pause), 1000, 1000, false);
             run(&mut cubic, 1110 + pause, 2110 + pause);
             cubic.window()
         };
@@ -433,8 +437,8 @@ mod tests {
         assert_eq!(target(&cubic), 70_000);
     }
 
-    /// RFC 9438 §4.10: "K is set to 0, and W_max is set to the congestion window size at the beginning of the current congestion
-    /// avoidance stage", and cwnd_prior to the window.
+    /// RFC 9438 §4.10: "K is set to 0, and `W_max` is set to the congestion window size at the beginning of the current congestion
+    /// avoidance stage", and `cwnd_prior` to the window.
     #[test]
     fn slow_start_may_end_without_a_loss() {
         let mut cubic = Cubic::new(MTU);
@@ -460,7 +464,7 @@ mod tests {
         assert_eq!(cubic.window(), 18_000);
         cubic.on_ack(&limited);
         assert_eq!(cubic.window(), 20_000, "2 * maxFS, which is the initial window");
-        cubic.on_sent(Instant::from_millis(100), 1000, 20_000);
+        cubic.on_sent(Instant::from_millis(100), 1000, 20_000, false);
         cubic.on_ack(&limited);
         assert_eq!(cubic.window(), 28_000);
         cubic.on_congestion(&loss(110, 200));
@@ -475,7 +479,7 @@ mod tests {
         cubic.on_congestion(&event);
         cubic.on_ack(&AckSample { in_flight: 98_000, ..ack(13, 100, 1000) });
         assert_eq!(cubic.window(), 99_000, "the lost packet may be sent again at once");
-        cubic.on_sent(Instant::from_millis(100), 1000, 99_000);
+        cubic.on_sent(Instant::from_millis(100), 1000, 99_000, false);
         cubic.on_ack(&AckSample { in_flight: 89_000, ..ack(23, 110, 10_000) });
         assert_eq!(cubic.window(), 89_000 + 7_700 - 1000);
         assert!(!cubic.in_slow_start());
@@ -527,7 +531,7 @@ mod tests {
                         cubic.on_congestion(&CongestionEvent { persistent: kind == 4, ..loss(now.saturating_sub(100), now) });
                         prop_assert!(target(&cubic) <= before);
                     }
-                    5 => cubic.on_sent(Instant::from_millis(now), bytes, bytes),
+                    5 => drop(cubic.on_sent(Instant::from_millis(now), bytes, bytes, false)),
                     _ => cubic.on_spurious_congestion(),
                 }
                 prop_assert!(cubic.curve.window.is_finite() && target(&cubic) >= 2000);

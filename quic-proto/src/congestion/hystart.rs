@@ -72,7 +72,7 @@ impl HyStart {
         Step { growth, ends: false }
     }
 
-    /// Returns whether the rounds of CSS are over: "If CSS_ROUNDS rounds are complete, enter congestion avoidance" (§4.2).
+    /// Returns whether the rounds of CSS are over: "If `CSS_ROUNDS` rounds are complete, enter congestion avoidance" (§4.2).
     fn begin_round(&mut self, now: Instant) -> bool {
         if self.samples > 0 {
             self.last_min = Some(self.current_min);
@@ -106,7 +106,7 @@ impl HyStart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::congestion::RttSample;
+    use crate::congestion::{DeliveryMark, RttSample};
 
     /// Feeds rounds of ten acknowledgements of 1000 bytes; each has its smallest round-trip time, in milliseconds.
     struct Rounds {
@@ -131,6 +131,8 @@ mod tests {
                     sent: Instant::from_millis(sent),
                     in_flight: 0,
                     app_limited: false,
+                    mark: DeliveryMark::default(),
+                    drained: false,
                     rtt: RttSample::default(),
                 });
                 growth += step.growth;
@@ -200,6 +202,8 @@ mod tests {
                     sent,
                     in_flight: 0,
                     app_limited: false,
+                    mark: DeliveryMark::default(),
+                    drained: false,
                     rtt: RttSample::default(),
                 };
                 assert_eq!(hystart.on_ack(&sample), Step { growth: 1000, ends: false });

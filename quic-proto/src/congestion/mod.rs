@@ -1,26 +1,32 @@
 //! Congestion control: how many bytes may be in flight, and how fast they leave.
 //!
-//! Owns the [`Controller`] trait, its algorithms ([`NewReno`], [`Cubic`]) with what they share (the recovery period, `hystart`, `prr`),
-//! and the [`Pacer`]. A controller belongs to one path and
+//! Owns the [`Controller`] trait, its algorithms ([`NewReno`], [`Cubic`], [`Bbr`]) with the parts that they are made of (the recovery
+//! period, `hystart`, `prr`, `delivery_rate`), and the [`Pacer`]. A controller belongs to one path and
 //! hears only of packets sent on that path (RFC 9002 §7). It never sees packet numbers: the recovery of losses tells it how many
 //! bytes were sent, acknowledged or lost and *when the newest of them was sent*, which is all that is needed to react once a round trip.
+//! What else a controller wants to know of a packet it has remembered with it, as a [`DeliveryMark`].
 //!
-//! Invariants: the window is never below two datagrams (RFC 9002 §7.2); it grows only by acknowledged bytes, and not beyond what was
+//! Invariants: the window is never below two datagrams (RFC 9002 §7.2). That of NewReno and CUBIC grows only by acknowledged bytes, and not beyond what was
 //! used of it and one round trip's growth (§7.8, rate-limited increase); the target that it shrinks to is lowered at most once for each
 //! recovery period (§7.3.2), persistent congestion aside.
 //!
 //! Timers: none here. [`Pacer::next_release`] gives the deadline of the pacing timer.
 
+mod bbr;
 mod cubic;
+mod delivery_rate;
 mod hystart;
 mod new_reno;
 mod pacer;
 mod prr;
 
+pub use bbr::Bbr;
 pub use cubic::Cubic;
+pub use delivery_rate::DeliveryMark;
 pub use new_reno::NewReno;
 pub use pacer::Pacer;
 
+use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use std::fmt;
 use std::str::FromStr;
@@ -49,8 +55,27 @@ pub struct AckSample {
     pub in_flight: u64,
     /// Whether the application (or flow control), not the window, limited what was sent.
     pub app_limited: bool,
+    /// What [`Controller::on_sent`] returned for the newest of these packets.
+    pub mark: DeliveryMark,
+    /// Whether there is nothing to send now, for lack of data or of flow control credit.
+    pub drained: bool,
     /// The path's round-trip times, with this acknowledgement taken into account.
     pub rtt: RttSample,
+}
+
+/// A packet that was lost.
+#[derive(Clone, Copy, Debug)]
+pub struct LostPacket {
+    /// When it was found out.
+    pub now: Instant,
+    /// When it was sent.
+    pub sent: Instant,
+    /// Its size.
+    pub bytes: u64,
+    /// What [`Controller::on_sent`] returned for it.
+    pub mark: DeliveryMark,
+    /// Whether the packet before it was not lost: it begins a range of lost ones.
+    pub begins_range: bool,
 }
 
 /// A loss, or an increase of the peer's count of CE marks.
@@ -74,10 +99,18 @@ pub struct CongestionEvent {
 
 /// A congestion control algorithm with the state of one path.
 pub trait Controller: Send + fmt::Debug {
-    /// A packet that counts as in flight was sent; `in_flight` counts it already.
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64);
+    /// A packet that counts as in flight was sent; `in_flight` counts it already, and `drained` tells that there is nothing more to send
+    /// for lack of data or of flow control credit. What it returns is remembered with the packet.
+    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64, drained: bool) -> DeliveryMark;
 
-    /// Packets were acknowledged. Called once for each ACK frame that newly acknowledges something in flight.
+    /// Packets were acknowledged, and the losses that follow from it are about to be told. Called once for each ACK frame that newly
+    /// acknowledges something in flight, before all others.
+    fn on_delivered(&mut self, _sample: &AckSample) {}
+
+    /// A packet that counted as in flight was lost. Called for each of them, before the congestion event that they are.
+    fn on_lost(&mut self, _packet: &LostPacket) {}
+
+    /// Packets were acknowledged. Called once for each ACK frame that newly acknowledges something in flight, after all others.
     fn on_ack(&mut self, sample: &AckSample);
 
     /// Packets were lost or marked. Called for each such finding; the algorithm itself reacts once per recovery period.
@@ -109,7 +142,7 @@ pub trait Controller: Send + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// The same algorithm in its initial state, for a new path (RFC 9000 §9.4) with datagrams of `mtu` bytes.
-    fn fresh(&self, mtu: u16) -> Box<dyn Controller>;
+    fn fresh(&mut self, mtu: u16) -> Box<dyn Controller>;
 }
 
 /// The algorithms to choose from.
@@ -121,12 +154,18 @@ pub enum Algorithm {
     Cubic,
     /// The controller of RFC 9002 §7.
     NewReno,
+    /// `BBRv3`, draft-ietf-ccwg-bbr.
+    Bbr,
 }
 
 impl Algorithm {
-    /// A controller for a path with datagrams of `mtu` bytes.
-    pub fn build(self, mtu: u16) -> Box<dyn Controller> {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Bbr];
+
+    /// A controller for a path with datagrams of `mtu` bytes; what it decides by chance it draws from a child of `rng`.
+    pub fn build(self, mtu: u16, rng: &mut dyn Rng) -> Box<dyn Controller> {
         match self {
+            Self::Bbr => Box::new(Bbr::new(mtu, rng.child())),
             Self::Cubic => Box::new(Cubic::new(mtu)),
             Self::NewReno => Box::new(NewReno::new(mtu)),
         }
@@ -138,19 +177,21 @@ impl fmt::Display for Algorithm {
         f.write_str(match self {
             Self::Cubic => cubic::NAME,
             Self::NewReno => new_reno::NAME,
+            Self::Bbr => bbr::NAME,
         })
     }
 }
 
 /// There is no congestion control algorithm of this name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("unknown congestion control algorithm {0:?} (known: cubic, newreno)")]
+#[error("unknown congestion control algorithm {0:?} (known: cubic, newreno, bbr)")]
 pub struct UnknownAlgorithm(pub String);
 
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
         match name {
+            bbr::NAME => Ok(Self::Bbr),
             cubic::NAME => Ok(Self::Cubic),
             new_reno::NAME | "reno" => Ok(Self::NewReno),
             _ => Err(UnknownAlgorithm(name.to_owned())),
@@ -233,6 +274,7 @@ impl RecoveryPeriod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::SeededRng;
 
     #[test]
     fn initial_windows_of_rfc_9002_section_7_2() {
@@ -246,9 +288,9 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for algorithm in [Algorithm::Cubic, Algorithm::NewReno] {
+        for algorithm in Algorithm::ALL {
             assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
-            let controller = algorithm.build(1200);
+            let mut controller = algorithm.build(1200, &mut SeededRng::from_u64(1));
             assert_eq!(controller.name(), algorithm.to_string());
             assert_eq!(controller.fresh(1400).name(), controller.name());
             assert_eq!(controller.fresh(1400).window(), 14_000);
@@ -258,7 +300,7 @@ mod tests {
 
     #[test]
     fn pacing_rate_is_a_multiple_of_window_over_rtt() {
-        let mut controller = Algorithm::NewReno.build(1200);
+        let mut controller = Algorithm::NewReno.build(1200, &mut SeededRng::from_u64(1));
         let rtt = Duration::from_millis(100);
         assert_eq!(pacing_rate(&*controller, rtt), 2 * 120_000);
         let now = Instant::from_millis(100);
@@ -278,6 +320,8 @@ mod tests {
             sent: Instant::from_millis(101),
             in_flight: 0,
             app_limited: false,
+            mark: DeliveryMark::default(),
+            drained: false,
             rtt: RttSample::default(),
         });
         assert_eq!(pacing_rate(&*controller, rtt), 75_000);

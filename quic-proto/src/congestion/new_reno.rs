@@ -4,7 +4,8 @@
 
 use super::prr::Prr;
 use super::{
-    AckSample, CongestionEvent, Controller, FlightPeak, RecoveryPeriod, initial_window, minimum_window,
+    AckSample, CongestionEvent, Controller, DeliveryMark, FlightPeak, RecoveryPeriod, initial_window,
+    minimum_window,
 };
 use crate::time::Instant;
 
@@ -62,11 +63,12 @@ impl NewReno {
 }
 
 impl Controller for NewReno {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64, _drained: bool) -> DeliveryMark {
         self.peak.on_sent(in_flight);
         if let Some(prr) = &mut self.prr {
             prr.on_sent(bytes);
         }
+        DeliveryMark::default()
     }
 
     fn on_ack(&mut self, sample: &AckSample) {
@@ -131,7 +133,7 @@ impl Controller for NewReno {
         NAME
     }
 
-    fn fresh(&self, mtu: u16) -> Box<dyn Controller> {
+    fn fresh(&mut self, mtu: u16) -> Box<dyn Controller> {
         Box::new(Self::new(mtu))
     }
 }
@@ -151,6 +153,8 @@ mod tests {
             sent: Instant::from_millis(sent),
             in_flight: 0,
             app_limited: false,
+            mark: DeliveryMark::default(),
+            drained: false,
             rtt: RttSample::default(),
         }
     }
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(reno.window(), 20 * 1200, "2 * maxFS, which is the initial window");
         reno.on_ack(&limited(4 * 1200));
         assert_eq!(reno.window(), 20 * 1200);
-        reno.on_sent(Instant::from_millis(100), 1200, 20 * 1200);
+        reno.on_sent(Instant::from_millis(100), 1200, 20 * 1200, false);
         reno.on_ack(&limited(20 * 1200));
         assert_eq!(reno.window(), 40 * 1200);
     }
@@ -198,7 +202,7 @@ mod tests {
         let limited = AckSample { app_limited: true, ..ack(101, 200, 6000) };
         reno.on_ack(&limited);
         assert_eq!(reno.window(), 6000, "the reduction made the largest flight void");
-        reno.on_sent(Instant::from_millis(100), 1200, 6000);
+        reno.on_sent(Instant::from_millis(100), 1200, 6000, false);
         reno.on_ack(&limited);
         assert_eq!(reno.window(), 7200);
         reno.on_ack(&limited);

@@ -76,7 +76,7 @@ impl Prr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::congestion::RttSample;
+    use crate::congestion::{DeliveryMark, RttSample};
     use crate::time::Instant;
 
     const MTU: u16 = 1000;
@@ -104,6 +104,8 @@ mod tests {
                 sent: Instant::EPOCH,
                 in_flight: self.in_flight,
                 app_limited: false,
+                mark: DeliveryMark::default(),
+                drained: false,
                 rtt: RttSample::default(),
             });
         }
@@ -166,6 +168,8 @@ mod tests {
             sent: Instant::EPOCH,
             in_flight,
             app_limited: false,
+            mark: DeliveryMark::default(),
+            drained: false,
             rtt: RttSample::default(),
         };
         prr.on_ack(&sample(19_000));

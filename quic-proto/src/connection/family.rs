@@ -4,6 +4,7 @@ use super::{ConnectError, ConnectionInit};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::family::Family as _;
 use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
@@ -105,7 +106,7 @@ impl Family {
     }
 
     pub(super) fn wants_to_send(&self, engine: &mut Engine) -> bool {
-        each!(self, family => family.has_something_to_send(engine))
+        each!(self, family => family.wants_to_send(engine))
     }
 
     pub(super) fn transmit(
@@ -134,8 +135,17 @@ impl Family {
         each!(self, family => family.start(engine));
     }
 
+    /// Bytes of memory behind this enum, but for what the TLS library keeps.
+    pub(super) fn memory(&self) -> usize {
+        each!(self, family => size_of_val(&**family))
+    }
+
     pub(super) fn version(&self) -> Version {
-        each!(self, family => family.version())
+        match self {
+            Self::Ietf(family) => family.version(),
+            #[cfg(feature = "gquic")]
+            Self::Gquic(_) => Version::Q044,
+        }
     }
 
     pub(super) fn is_established(&self) -> bool {

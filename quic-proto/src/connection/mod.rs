@@ -199,7 +199,9 @@ impl Connection {
 
     /// Counters since the start, and the state of the path.
     pub fn stats(&self) -> ConnectionStats {
-        self.engine.stats()
+        let mut stats = self.engine.stats();
+        stats.memory += (size_of::<Self>() + self.family.memory()) as u64;
+        stats
     }
 
     /// The version in use.

@@ -14,6 +14,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, UnixTime};
 use ::ring::{aead, hkdf, hmac};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Seals and opens address tokens.
 pub struct TokenKey {
@@ -201,7 +202,8 @@ impl TokenKey {
 /// Derives stateless reset tokens from connection ids, so that they can be given after a restart (RFC 9000 §10.3.2).
 #[derive(Clone)]
 pub struct ResetKey {
-    key: hmac::Key,
+    /// Shared: every connection has one.
+    key: Arc<hmac::Key>,
 }
 
 impl ResetKey {
@@ -210,7 +212,7 @@ impl ResetKey {
         let secret = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
         let mut key = [0; 32];
         expand(&secret, &[b"quic stateless reset"], &mut key);
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key) }
+        Self { key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)) }
     }
 
     /// The token that belongs to a connection id of ours.

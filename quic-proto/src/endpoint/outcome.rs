@@ -85,3 +85,17 @@ pub struct RouterStats {
     /// Stateless resets sent.
     pub resets: u64,
 }
+
+/// Several endpoints may share a port; what they did together is the sum.
+impl std::ops::AddAssign for RouterStats {
+    fn add_assign(&mut self, other: Self) {
+        self.routed += other.routed;
+        self.dropped += other.dropped;
+        self.incoming += other.incoming;
+        self.accepted += other.accepted;
+        self.refused += other.refused;
+        self.retries += other.retries;
+        self.negotiations += other.negotiations;
+        self.resets += other.resets;
+    }
+}

@@ -43,7 +43,9 @@ struct Receive {
     data: Vec<u8>,
     /// Offset of the first byte in `data`: all before were read.
     base: u64,
-    /// What of `data` has come, by offset.
+    /// How many bytes at the start of `data` have come without a gap.
+    ready: usize,
+    /// What else of `data` has come, by offset.
     filled: Ranges,
     /// End of all that ever came.
     end: u64,
@@ -111,12 +113,18 @@ impl CryptoStream {
         let send = &mut self.send;
         let Some(range) = send.sent_part(offset, len) else { return };
         send.lost.remove(range.clone());
-        send.acked.insert(range);
-        if let Some(first) = send.acked.first().filter(|first| first.start == send.base) {
-            send.acked.remove(first.clone());
-            send.data.drain(..(first.end - first.start) as usize);
-            send.base = first.end;
+        if range.start > send.base {
+            send.acked.insert(range);
+            return;
         }
+        // The usual case needs no list: what is acknowledged is the oldest.
+        let mut end = range.end;
+        if let Some(first) = send.acked.first().filter(|first| first.start <= end) {
+            end = end.max(first.end);
+            send.acked.remove(send.base..end);
+        }
+        send.data.drain(..(end - send.base) as usize);
+        send.base = end;
     }
 
     /// These bytes were lost, or shall be sent again for another reason; those that were acknowledged meanwhile are not.
@@ -156,7 +164,7 @@ impl CryptoStream {
     pub fn finish_receiving(&mut self) -> Result<(), TransportError> {
         // RFC 9001 §4.1.3: "When TLS provides keys for a higher encryption level, if there is data from a previous encryption level
         // that TLS has not consumed, this MUST be treated as a connection error of type PROTOCOL_VIOLATION."
-        if !self.receive.filled.0.is_empty() {
+        if self.receive.ready > 0 || !self.receive.filled.0.is_empty() {
             return Err(violation("handshake data that was not consumed when keys changed"));
         }
         self.receive.finished = true;
@@ -208,8 +216,19 @@ impl Receive {
         }
         // RFC 9000 §2.2 lets an endpoint close on bytes that change; we let the last ones win as long as they were not read.
         self.data[at..at + data.len()].copy_from_slice(data);
-        self.filled.insert(start..end);
         self.end = self.end.max(end);
+        if at > self.ready {
+            self.filled.insert(start..end);
+        } else {
+            // The usual case needs no list: the bytes come in order.
+            self.ready = self.ready.max(at + data.len());
+            while let Some(next) =
+                self.filled.first().filter(|next| next.start <= self.base + self.ready as u64)
+            {
+                self.ready = self.ready.max((next.end - self.base) as usize);
+                self.filled.remove(next);
+            }
+        }
         if self.filled.0.len() > MAX_RANGES {
             return Err(TransportError::new(exceeded, "handshake data in too many pieces"));
         }
@@ -217,11 +236,13 @@ impl Receive {
     }
 
     fn read(&mut self) -> Option<Bytes> {
-        let first = self.filled.first().filter(|first| first.start == self.base)?;
-        let tail = self.data.split_off((first.end - first.start) as usize);
+        if self.ready == 0 {
+            return None;
+        }
+        let tail = self.data.split_off(self.ready);
         let head = std::mem::replace(&mut self.data, tail);
-        self.base = first.end;
-        self.filled.remove(first);
+        self.base += self.ready as u64;
+        self.ready = 0;
         Some(Bytes::from(head))
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod budget;
 pub mod crypto_stream;
+pub mod family;
 pub mod intents;
 pub mod lifecycle;
 pub mod packet;
@@ -92,6 +93,7 @@ pub struct Engine {
     /// All packets share the Data space.
     single_space: bool,
     path_config: PathConfig,
+    path_challenges: bool,
     events: VecDeque<Event>,
     outcome: Outcome,
     probe_tokens: Vec<crate::recovery::token::Token>,
@@ -127,6 +129,8 @@ pub struct EngineParts {
     pub paths: PathSet,
     /// What all paths begin with.
     pub path_config: PathConfig,
+    /// See [`EngineRules`](start::EngineRules).
+    pub path_challenges: bool,
     /// Ids that we issued.
     pub local_cids: LocalCids,
     /// Ids that the peer issued.
@@ -152,6 +156,7 @@ impl Engine {
             acks: parts.acks,
             paths: parts.paths,
             path_config: parts.path_config,
+            path_challenges: parts.path_challenges,
             local_cids: parts.local_cids,
             peer_cids: parts.peer_cids,
             cid_generator: parts.cid_generator,
@@ -200,9 +205,18 @@ impl Engine {
     /// The next event. What happened on streams comes before the end of the connection, so that nothing that arrived is overlooked.
     pub fn poll_event(&mut self) -> Option<Event> {
         if !matches!(self.events.front(), None | Some(Event::Closed(_))) {
-            return self.events.pop_front();
+            return self.pop_event();
         }
-        self.streams.poll_event().map(Event::Stream).or_else(|| self.events.pop_front())
+        self.streams.poll_event().map(Event::Stream).or_else(|| self.pop_event())
+    }
+
+    fn pop_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if self.events.is_empty() {
+            // They are few in the life of a connection, which keeps no memory for them.
+            self.events = VecDeque::new();
+        }
+        Some(event)
     }
 
     /// Asks for a PING in `space` with the next packet.
@@ -249,6 +263,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        ConnectionStats { path, buffers: self.streams.memory_used() as u64, ..self.stats }
+        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
+        ConnectionStats { path, buffers, memory, ..self.stats }
     }
 }

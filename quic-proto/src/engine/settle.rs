@@ -33,11 +33,16 @@ impl Engine {
     ) -> Result<(), TransportError> {
         self.outcome.clear();
         let situation = self.situation();
+        let drained = !self.streams.can_send();
         let path = self.paths.active_mut();
-        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation };
+        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation, drained };
         self.recovery.on_ack(now, space, ack, ranges, &mut ctx, &mut self.outcome)?;
         if space == SpaceId::Data {
             self.validate_ecn(now, space, ecn);
+        }
+        // Something that was sent on the active path has arrived.
+        if !self.path_challenges && self.outcome.largest_acked_size > 0 {
+            self.paths.on_heard();
         }
         self.settle(now, family);
         Ok(())

@@ -60,6 +60,9 @@ pub struct EngineRules {
     pub single_space: bool,
     /// The peer can report ECN marks.
     pub ecn: bool,
+    /// There are frames to validate paths. Without them the family sends something else that must be acknowledged in their place, and any
+    /// acknowledgement of what was sent on a path validates it.
+    pub path_challenges: bool,
     /// Unidirectional streams exist.
     pub uni_streams: bool,
     /// The largest datagram that peers take unasked, in bytes.
@@ -73,6 +76,7 @@ impl Default for EngineRules {
             first_number: 0,
             single_space: false,
             ecn: true,
+            path_challenges: true,
             uni_streams: true,
             max_datagram: u16::MAX,
         }
@@ -81,7 +85,14 @@ impl Default for EngineRules {
 
 impl EngineInit {
     /// Makes the engine: we are known by `local`, the peer is addressed as `peer`.
-    pub fn engine(self, side: Side, local: Cid, peer: Cid, validated: bool, rules: &EngineRules) -> Engine {
+    pub fn engine(
+        mut self,
+        side: Side,
+        local: Cid,
+        peer: Cid,
+        validated: bool,
+        rules: &EngineRules,
+    ) -> Engine {
         let config = &self.transport;
         let streams = Streams::new(StreamsConfig {
             side,
@@ -99,7 +110,7 @@ impl EngineInit {
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
         };
-        let cc = config.congestion.build(path::BASE);
+        let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
         let acks = SpaceId::ALL.map(|space| {
             if space == SpaceId::Data {
@@ -121,6 +132,7 @@ impl EngineInit {
                 acks,
                 paths: PathSet::new(path),
                 path_config,
+                path_challenges: rules.path_challenges,
                 local_cids: LocalCids::new(local),
                 peer_cids: PeerCids::new(peer, active_cid_limit),
                 cid_generator: self.cids,

@@ -66,6 +66,9 @@ pub struct ConnectionStats {
     pub pacing_limited: u64,
     /// Bytes of memory in stream buffers now: received and not read, written and not acknowledged, and idle ones.
     pub buffers: u64,
+    /// Bytes of memory that the connection takes now: its own state, what it remembers of packets and streams, and `buffers`. What the
+    /// TLS library keeps for it, its keys among that, is not known here and comes on top.
+    pub memory: u64,
     /// The path.
     pub path: PathStats,
 }

@@ -62,8 +62,9 @@ impl Engine {
     fn on_loss_timeout(&mut self, now: Instant, family: &mut dyn FamilyTokens) {
         self.outcome.clear();
         let situation = self.situation();
+        let drained = !self.streams.can_send();
         let path = self.paths.active_mut();
-        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation };
+        let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation, drained };
         let probe = self.recovery.on_timeout(now, &mut ctx, &mut self.outcome);
         self.settle(now, family);
         if probe.is_none() {

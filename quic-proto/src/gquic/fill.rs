@@ -3,7 +3,7 @@
 use super::keys::{Level, TAG_LEN};
 use super::wire::encode;
 use super::wire::header::{self, LongType};
-use super::{Gquic, close, log};
+use super::{Gquic, close, handshake, log};
 use crate::codec::Writer;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
@@ -41,7 +41,7 @@ impl Gquic {
             let level = self.handshake.level();
             return self.packet(engine, out, level, |family, engine, packet| {
                 // A hello must not be split, and an ACK of a few ranges leaves room for it.
-                if family.may_ack_with_handshake(engine) {
+                if handshake::leaves_room_for_hello(engine) {
                     family.ack_frame(engine, now, level, packet);
                 }
                 family.crypto_frame(engine, packet);
@@ -56,8 +56,8 @@ impl Gquic {
         })
     }
 
-    /// Whether [`Gquic::transmit`] would write anything, if nothing limited it.
-    pub(crate) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
+    /// Whether [`fill`](Self::fill) would write anything, if nothing limited it.
+    pub(super) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
         if engine.recovery.is_full(SpaceId::Data) {
             return false;
         }
@@ -91,7 +91,7 @@ impl Gquic {
         self.seal(engine, &mut out[..len + TAG_LEN], open, sent, generation)
     }
 
-    /// Writes a datagram that probes the path's MTU.
+    /// Writes a datagram that probes a path or its MTU: a PING, whose acknowledgement is the answer. Only for the MTU its size matters.
     pub(super) fn fill_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
         let level = self.keys.highest();
         let number = engine.recovery.next_packet_number(SpaceId::Data, &mut *engine.rng);
@@ -100,7 +100,9 @@ impl Gquic {
         let mut packet = PacketWriter::new(writer, number);
         packet.frame(probe.token, encode::ping);
         engine.stats.sent.frames.ping += 1;
-        packet.pad_to(probe.size);
+        if probe.token.is_some() {
+            packet.pad_to(probe.size);
+        }
         let (sent, len) = packet.finish();
         self.seal(engine, &mut out[..len + TAG_LEN], open, sent, probe.generation)
     }

@@ -18,7 +18,6 @@ use crate::engine::crypto_stream::CryptoStream;
 use crate::error::TransportError;
 use crate::event::{Event, HandshakeInfo};
 use crate::id::SpaceId;
-use crate::timer::Timer;
 
 /// What is negotiated: there is but one AEAD. As quic-go and Chromium name it, with the length of the tag.
 const CIPHER: &str = "AES_128_GCM_12";
@@ -128,15 +127,6 @@ impl Handshake {
 }
 
 impl Gquic {
-    /// A client's first flight; a server has nothing to say yet.
-    pub(crate) fn start(&mut self, engine: &mut Engine) {
-        let deadline = engine.now() + engine.config.handshake_timeout;
-        engine.timers.set(Timer::Handshake, Some(deadline));
-        if let Err(error) = self.say_hello(engine, None) {
-            Self::fail(engine, &error);
-        }
-    }
-
     /// Bytes of stream 1 in a packet of `level`.
     pub(super) fn on_crypto(
         &mut self,
@@ -211,7 +201,7 @@ impl Gquic {
     }
 
     /// The client's first hello, or the next one after a rejection.
-    fn say_hello(
+    pub(super) fn say_hello(
         &mut self,
         engine: &mut Engine,
         rejection: Option<&Message<'_>>,
@@ -282,9 +272,9 @@ impl Gquic {
         self.handshake.stream.write(message);
         self.handshake.level = level;
     }
+}
 
-    /// Whether an ACK may go along with handshake bytes: it must not take the room that a hello needs.
-    pub(super) fn may_ack_with_handshake(&self, engine: &Engine) -> bool {
-        engine.acks[SpaceId::Data as usize].ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
-    }
+/// Whether an ACK may go along with handshake bytes: it must not take the room that a hello needs.
+pub(super) fn leaves_room_for_hello(engine: &Engine) -> bool {
+    engine.acks[SpaceId::Data as usize].ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
 }

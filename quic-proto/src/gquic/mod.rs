@@ -57,6 +57,7 @@ pub use crypto::proof::{ProofSource, ProofSourceError, ServerTrust};
 
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::family::Family;
 use crate::engine::lifecycle::CloseFrame;
 use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
@@ -64,7 +65,6 @@ use crate::engine::settle::FamilyTokens;
 use crate::error::TransportError;
 use crate::event::{Event, HandshakeInfo};
 use crate::id::{Cid, SpaceId};
-use crate::invariants::Version;
 use crate::net::Ecn;
 use crate::recovery::token::Token;
 use crate::time::{Instant, UnixTime};
@@ -95,9 +95,16 @@ pub(crate) struct Gquic {
     ack_only: u8,
 }
 
-impl Gquic {
-    /// Takes a datagram.
-    pub(crate) fn receive(
+impl Family for Gquic {
+    fn start(&mut self, engine: &mut Engine) {
+        let deadline = engine.now() + engine.config.handshake_timeout;
+        engine.timers.set(Timer::Handshake, Some(deadline));
+        if let Err(error) = self.say_hello(engine, None) {
+            Self::fail(engine, &error);
+        }
+    }
+
+    fn receive(
         &mut self,
         engine: &mut Engine,
         now: Instant,
@@ -109,30 +116,25 @@ impl Gquic {
         opened
     }
 
-    /// Writes one datagram; zero if there is none.
-    pub(crate) fn transmit(
-        &mut self,
-        engine: &mut Engine,
-        now: Instant,
-        out: &mut [u8],
-        allowance: Allowance,
-    ) -> usize {
+    fn wants_to_send(&self, engine: &mut Engine) -> bool {
+        self.has_something_to_send(engine)
+    }
+
+    fn transmit(&mut self, engine: &mut Engine, now: Instant, out: &mut [u8], allowance: Allowance) -> usize {
         self.fill(engine, now, out, allowance)
     }
 
-    /// Writes the datagram that closes the connection.
-    pub(crate) fn transmit_close(&mut self, engine: &mut Engine, out: &mut [u8]) -> usize {
+    fn transmit_close(&mut self, engine: &mut Engine, out: &mut [u8]) -> usize {
         self.fill_close(engine, out)
     }
 
-    /// Writes the datagram that probes the MTU.
-    pub(crate) fn transmit_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
+    fn transmit_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
         self.fill_probe(engine, out, probe)
     }
 
-    /// Runs the family's timers. Chapter 11: a connection that is given up for its silence says so, by error 67 during the handshake and 25
-    /// later.
-    pub(crate) fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
+    // Runs the family's timers. Chapter 11: a connection that is given up for its silence says so, by error 67 during the handshake and 25
+    // later.
+    fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
         let late = engine.timers.expired(Timer::Handshake, now) && !engine.confirmed;
         if late || engine.timers.expired(Timer::Idle, now) {
             let (code, reason) = if engine.confirmed {
@@ -144,46 +146,40 @@ impl Gquic {
         }
     }
 
-    /// There are no key updates.
-    pub(crate) fn initiate_key_update(&mut self, _engine: &mut Engine) -> bool {
-        false
-    }
-
-    /// The version in use.
-    pub(crate) fn version(&self) -> Version {
-        Version::Q044
-    }
-
-    /// The id under which packets reach this connection.
-    pub(crate) fn local_cid(&self) -> Cid {
+    fn local_cid(&self) -> Cid {
         self.cid
     }
 
-    /// Chapter 2.2: "A server's short header has no connection ID at all".
-    pub(crate) fn is_routed_by_address(&self, engine: &Engine) -> bool {
+    // Chapter 2.2: "A server's short header has no connection ID at all".
+    fn is_routed_by_address(&self, engine: &Engine) -> bool {
         engine.side.is_client()
     }
 
-    /// Whether forward-secure packets can be sent.
-    pub(crate) fn is_established(&self) -> bool {
+    fn is_established(&self) -> bool {
         self.keys.highest() == Level::ForwardSecure
     }
 
-    /// What the handshake agreed on; `None` before it is complete.
-    pub(crate) fn handshake_info(&self) -> Option<HandshakeInfo> {
+    fn handshake_info(&self) -> Option<HandshakeInfo> {
         self.is_established().then(|| self.handshake.info())
     }
 
-    /// There is none in this version.
-    pub(crate) fn export_keying_material(&self, _out: &mut [u8], _label: &[u8], _context: &[u8]) -> bool {
+    // There is none in this version.
+    fn export_keying_material(&self, _out: &mut [u8], _label: &[u8], _context: &[u8]) -> bool {
         false
     }
 
-    /// Source address tokens are in the memory of the client's settings.
-    pub(crate) fn take_received_token(&mut self) -> Option<Bytes> {
-        None
+    // There are no key updates.
+    fn initiate_key_update(&mut self, _engine: &mut Engine) -> bool {
+        false
     }
 
+    // Source address tokens are in the memory of the client's settings.
+    fn take_received_token(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Gquic {
     /// Whether stream data may leave at `level`. What a server sends before it has heard more than hellos is often lost at quic-go's client
     /// (chapter 15, 18), so that it waits for that.
     fn may_send_streams(&self, level: Level) -> bool {

@@ -93,7 +93,7 @@ impl Gquic {
     /// Chapter 2.5: "A client may well recognise it and fail at once, but only before the handshake is complete."
     fn on_public_reset(&mut self, engine: &mut Engine, packet: &[u8]) {
         let Some(reset) = PublicReset::parse(packet) else { return };
-        if engine.side.is_client() && !self.is_established() && reset.cid.is_none_or(|cid| cid == *self.cid) {
+        if engine.side.is_client() && !engine.confirmed && reset.cid.is_none_or(|cid| cid == *self.cid) {
             engine.abandon(ConnectionError::Reset);
         }
     }
@@ -133,7 +133,7 @@ impl Gquic {
                 if !frames.refused {
                     engine.on_packet_received(SpaceId::Data, number, frames.ack_eliciting, None);
                 }
-                self.pace_acks(engine, number);
+                Self::pace_acks(engine, number);
             }
             Err(error) => Self::fail(engine, &error),
         }
@@ -184,7 +184,7 @@ impl Gquic {
 
     /// Chapter 5: "ACK at once for the first packet, then for every second retransmittable packet, or 25 ms after the first unacknowledged
     /// one. From packet number 100 on: every tenth, or min(25 ms, a quarter of the smallest RTT)."
-    fn pace_acks(&self, engine: &mut Engine, number: PacketNumber) {
+    fn pace_acks(engine: &mut Engine, number: PacketNumber) {
         let min_rtt = engine.paths.active().rtt.min();
         let acks = &mut engine.acks[SpaceId::Data as usize];
         if !engine.confirmed {

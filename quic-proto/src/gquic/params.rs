@@ -106,6 +106,7 @@ pub(super) fn rules(config: &TransportConfig, first_number: PacketNumber) -> Eng
         first_number,
         single_space: true,
         ecn: false,
+        path_challenges: false,
         uni_streams: false,
         max_datagram: MAX_DATAGRAM,
     }

@@ -55,7 +55,7 @@ impl Ietf {
     /// An acknowledgement rides along whenever there is something new to acknowledge.
     fn ack_frame(&mut self, engine: &mut Engine, now: Instant, level: Level, packet: &mut PacketWriter<'_>) {
         let space = level.space();
-        let exponent = self.local_params.ack_delay_exponent;
+        let exponent = self.ack_delay_exponent;
         let tracker = &mut engine.acks[space as usize];
         if !tracker.has_pending() {
             return;

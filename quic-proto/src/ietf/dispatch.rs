@@ -177,7 +177,7 @@ impl Ietf {
         if level.space() != SpaceId::Data {
             return Duration::ZERO;
         }
-        let exponent = self.peer_params.as_ref().map_or(3, |params| u32::from(params.ack_delay_exponent));
+        let exponent = self.peer_ack_delay_exponent.map_or(3, u32::from);
         Duration::from_micros(raw.saturating_mul(1 << exponent.min(20)))
     }
 }

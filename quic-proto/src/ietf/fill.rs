@@ -47,13 +47,13 @@ impl Ietf {
         // Once the handshake is confirmed there is but the last level.
         let levels = if engine.confirmed { &LEVELS[2..] } else { &LEVELS[..] };
         for &level in levels {
-            if out.len() - at < WORTHWHILE || !self.wants_to_send(engine, level, allowance) {
+            if out.len() - at < WORTHWHILE || !self.wants_to_send_at(engine, level, allowance) {
                 continue;
             }
             let last = level == Level::OneRtt
                 || !LEVELS
                     .iter()
-                    .any(|later| *later > level && self.wants_to_send(engine, *later, allowance));
+                    .any(|later| *later > level && self.wants_to_send_at(engine, *later, allowance));
             let len = self.packet(engine, now, &mut out[at..], level, allowance, |used, must_pad| {
                 // RFC 9000 §14.1: "A client MUST expand the payload of all UDP datagrams carrying Initial packets to at least the
                 // smallest allowed maximum datagram size of 1200 bytes"; a server those with ack-eliciting Initial packets.
@@ -155,14 +155,14 @@ impl Ietf {
         true
     }
 
-    /// Whether [`Ietf::transmit`] would write anything, if nothing limited it: a level has something to say, or owes a probe.
-    pub(crate) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
+    /// Whether [`fill`](Self::fill) would write anything, if nothing limited it: a level has something to say, or owes a probe.
+    pub(super) fn has_something_to_send(&self, engine: &mut Engine) -> bool {
         engine.has_probe_owed()
-            || LEVELS.iter().any(|level| self.wants_to_send(engine, *level, Allowance::Everything))
+            || LEVELS.iter().any(|level| self.wants_to_send_at(engine, *level, Allowance::Everything))
     }
 
     /// Whether a packet of `level` would carry anything within the allowance.
-    fn wants_to_send(&self, engine: &mut Engine, level: Level, allowance: Allowance) -> bool {
+    fn wants_to_send_at(&self, engine: &mut Engine, level: Level, allowance: Allowance) -> bool {
         let space = level.space();
         if !self.keys.can_seal(level) {
             return false;

@@ -25,6 +25,7 @@ pub(crate) use start::{ClientStart, ServerStart};
 
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::family::Family;
 use crate::engine::packet::Opened;
 use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
@@ -40,7 +41,6 @@ use bytes::Bytes;
 use handshake::Handshake;
 use keys::Ladder;
 use stash::Stash;
-use wire::params::TransportParameters;
 
 /// The IETF family's state of one connection.
 pub(crate) struct Ietf {
@@ -49,9 +49,12 @@ pub(crate) struct Ietf {
 
     handshake: Handshake,
     keys: Ladder,
-    stash: Stash,
-    local_params: TransportParameters,
-    peer_params: Option<TransportParameters>,
+    /// Until the handshake is confirmed, when no key is missing any more.
+    stash: Option<Box<Stash>>,
+    /// The exponent of the delays in our ACK frames (RFC 9000 §19.3).
+    ack_delay_exponent: u8,
+    /// That of the peer's, from its transport parameters once they were taken.
+    peer_ack_delay_exponent: Option<u8>,
     /// Our source connection id in long headers.
     local_scid: Cid,
     /// The destination of the client's very first packet (RFC 9000 §7.3).
@@ -73,18 +76,22 @@ pub(crate) struct Ietf {
     received_token: Option<Bytes>,
 }
 
-impl Ietf {
-    /// Takes a datagram.
-    pub(crate) fn receive(
-        &mut self,
-        engine: &mut Engine,
-        now: Instant,
-        ecn: Option<Ecn>,
-        payload: &mut [u8],
-    ) -> Opened {
+impl Family for Ietf {
+    fn start(&mut self, engine: &mut Engine) {
+        if let Err(error) = self.drive(engine) {
+            Self::fail(engine, error);
+        }
+    }
+
+    fn receive(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
         let opened = self.open_datagram(engine, now, ecn, payload);
-        if !self.stash.is_empty() {
-            self.open_stashed(engine, now);
+        if let Some(stash) = &self.stash {
+            if !stash.is_empty() {
+                self.open_stashed(engine, now);
+            }
+            if engine.confirmed {
+                self.stash = None;
+            }
         }
         // A closing connection has stopped its timers, and with them this one: it must not come back with a deadline in the past.
         let deadline = self.keys.deadline().filter(|_| engine.lifecycle.is_open());
@@ -92,54 +99,73 @@ impl Ietf {
         opened
     }
 
-    /// Writes one datagram; zero if there is none.
-    pub(crate) fn transmit(
-        &mut self,
-        engine: &mut Engine,
-        now: Instant,
-        out: &mut [u8],
-        allowance: Allowance,
-    ) -> usize {
+    fn wants_to_send(&self, engine: &mut Engine) -> bool {
+        self.has_something_to_send(engine)
+    }
+
+    fn transmit(&mut self, engine: &mut Engine, now: Instant, out: &mut [u8], allowance: Allowance) -> usize {
         self.fill(engine, now, out, allowance)
     }
 
-    /// Writes the datagram that closes the connection.
-    pub(crate) fn transmit_close(&mut self, engine: &mut Engine, out: &mut [u8]) -> usize {
+    fn transmit_close(&mut self, engine: &mut Engine, out: &mut [u8]) -> usize {
         self.fill_close(engine, out)
     }
 
-    /// Writes the datagram that probes a path or its MTU.
-    pub(crate) fn transmit_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
+    fn transmit_probe(&mut self, engine: &mut Engine, out: &mut [u8], probe: &Probe) -> usize {
         self.fill_probe(engine, out, probe)
     }
 
-    /// A client's first flight; a server has nothing to say yet.
-    pub(crate) fn start(&mut self, engine: &mut Engine) {
-        if let Err(error) = self.drive(engine) {
-            Self::fail(engine, error);
+    fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
+        if engine.timers.expired(Timer::KeyDiscard, now) {
+            self.keys.on_timeout(now);
+            self.provide_next_keys();
         }
     }
 
-    /// Starts to use new packet keys (RFC 9001 §6.1). Returns whether that is possible now: not before the handshake is confirmed, nor
-    /// while an update is unacknowledged.
-    pub(crate) fn initiate_key_update(&mut self, engine: &mut Engine) -> bool {
+    fn local_cid(&self) -> Cid {
+        self.local_scid
+    }
+
+    fn is_routed_by_address(&self, _engine: &Engine) -> bool {
+        // By our ids; where those have no bytes, the endpoint knows.
+        false
+    }
+
+    fn is_established(&self) -> bool {
+        !self.handshake.session().is_handshaking()
+    }
+
+    fn handshake_info(&self) -> Option<HandshakeInfo> {
+        let session = self.handshake.session();
+        (!session.is_handshaking()).then(|| HandshakeInfo {
+            protocol: session.alpn().map(<[u8]>::to_vec),
+            server_name: session.server_name().map(str::to_owned),
+            cipher_suite: session.cipher_suite(),
+            peer_certificates: session.peer_certificates(),
+        })
+    }
+
+    fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        self.handshake.session().export_keying_material(out, label, context)
+    }
+
+    fn initiate_key_update(&mut self, engine: &mut Engine) -> bool {
+        // Not before the handshake is confirmed, nor while an update is unacknowledged (RFC 9001 §6.1).
         engine.confirmed && self.keys.initiate_update().is_ok()
     }
 
+    fn take_received_token(&mut self) -> Option<Bytes> {
+        self.received_token.take()
+    }
+}
+
+impl Ietf {
     /// Gives the ladder the next packet keys when it wants them.
     fn provide_next_keys(&mut self) {
         if self.keys.wants_next()
             && let Some(next) = self.handshake.session_mut().next_packet_keys()
         {
             self.keys.provide_next(next);
-        }
-    }
-
-    /// Runs the family's timers.
-    pub(crate) fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
-        if engine.timers.expired(Timer::KeyDiscard, now) {
-            self.keys.on_timeout(now);
-            self.provide_next_keys();
         }
     }
 
@@ -162,32 +188,6 @@ impl Ietf {
     /// The version in use.
     pub(crate) fn version(&self) -> Version {
         self.version
-    }
-
-    /// Whether the handshake is complete.
-    pub(crate) fn is_established(&self) -> bool {
-        !self.handshake.session().is_handshaking()
-    }
-
-    /// What the handshake agreed on; `None` before it is complete.
-    pub(crate) fn handshake_info(&self) -> Option<HandshakeInfo> {
-        let session = self.handshake.session();
-        (!session.is_handshaking()).then(|| HandshakeInfo {
-            protocol: session.alpn().map(<[u8]>::to_vec),
-            server_name: session.server_name().map(str::to_owned),
-            cipher_suite: session.cipher_suite(),
-            peer_certificates: session.peer_certificates(),
-        })
-    }
-
-    /// Fills `out` with keying material (RFC 5705); `false` if there is none yet.
-    pub(crate) fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
-        self.handshake.session().export_keying_material(out, label, context)
-    }
-
-    /// The address token that the server gave for the next connection, once.
-    pub(crate) fn take_received_token(&mut self) -> Option<Bytes> {
-        self.received_token.take()
     }
 }
 

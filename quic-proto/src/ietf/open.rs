@@ -174,7 +174,8 @@ impl Ietf {
         let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
             // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
             if !self.keys.is_discarded(level)
-                && self.stash.push(level, engine.paths.active().tuple, ecn, now, packet)
+                && let Some(stash) = &mut self.stash
+                && stash.push(level, engine.paths.active().tuple, ecn, now, packet)
             {
                 return true;
             }
@@ -259,7 +260,7 @@ impl Ietf {
     pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
         for level in [Level::Handshake, Level::OneRtt] {
             while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
-                let Some(mut stashed) = self.stash.pop(level) else { break };
+                let Some(mut stashed) = self.stash.as_mut().and_then(|stash| stash.pop(level)) else { break };
                 self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
             }
         }

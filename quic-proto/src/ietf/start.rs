@@ -3,7 +3,6 @@
 use super::Ietf;
 use super::handshake::Handshake;
 use super::keys::Ladder;
-use super::stash::Stash;
 use super::wire::params::TransportParameters;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::crypto::initial::initial_keys;
@@ -18,6 +17,9 @@ use bytes::Bytes;
 
 /// RFC 9000 §7.2: the destination that a client makes up for its first packet has at least 8 bytes.
 const FIRST_DCID_LEN: usize = 8;
+
+/// Room for encoded transport parameters, in bytes: enough for all that we send.
+const ENCODED: usize = 192;
 
 /// What starts a client.
 pub(crate) struct ClientStart<'a> {
@@ -45,7 +47,7 @@ impl Ietf {
         init.rng.fill(&mut first);
         let original_dcid = Cid::new(&first).unwrap_or_default();
         let params = local_params(&init, local_scid);
-        let mut encoded = Vec::new();
+        let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
         let session = tls.start(start.version.0, start.server_name, encoded)?;
         let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
@@ -53,7 +55,7 @@ impl Ietf {
             spec,
             start.version,
             session,
-            params,
+            params.ack_delay_exponent,
             Side::Client,
             local_scid,
             original_dcid,
@@ -77,7 +79,7 @@ impl Ietf {
         if !local_scid.is_empty() {
             params.stateless_reset_token = Some(init.reset_key.token(&local_scid));
         }
-        let mut encoded = Vec::new();
+        let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
         let session = tls.start(start.version.0, encoded)?;
         let new_token = address_token(&mut init, start.config);
@@ -87,7 +89,7 @@ impl Ietf {
             spec,
             start.version,
             session,
-            params,
+            params.ack_delay_exponent,
             Side::Server,
             local_scid,
             first.original_dcid,
@@ -103,7 +105,7 @@ impl Ietf {
         spec: &'static VersionSpec,
         version: Version,
         session: Box<dyn TlsSession>,
-        local_params: TransportParameters,
+        ack_delay_exponent: u8,
         side: Side,
         local_scid: Cid,
         original_dcid: Cid,
@@ -116,9 +118,9 @@ impl Ietf {
             spec,
             handshake: Handshake::new(session),
             keys,
-            stash: Stash::default(),
-            local_params,
-            peer_params: None,
+            stash: Some(Box::default()),
+            ack_delay_exponent,
+            peer_ack_delay_exponent: None,
             local_scid,
             original_dcid,
             retry_scid: None,
@@ -131,16 +133,6 @@ impl Ietf {
             new_token_owed: None,
             received_token: None,
         }
-    }
-
-    /// Packets are told apart by our ids, unless those have no bytes: then the endpoint knows.
-    pub(crate) fn is_routed_by_address(&self, _engine: &Engine) -> bool {
-        false
-    }
-
-    /// Our source connection id, under which the endpoint routes packets here.
-    pub(crate) fn local_cid(&self) -> Cid {
-        self.local_scid
     }
 }
 

@@ -31,7 +31,7 @@ impl Ietf {
             return Ok(());
         }
         // RFC 9000 §7.3, RFC 9001 §8.2: a handshake without transport parameters fails with missing_extension (109).
-        if self.peer_params.is_none() {
+        if self.peer_ack_delay_exponent.is_none() {
             return Err(TransportError::new(TransportErrorCode::crypto(109), "no transport parameters"));
         }
         engine.push_event(Event::Connected);
@@ -129,7 +129,9 @@ impl Ietf {
             return;
         }
         self.keys.discard(level);
-        self.stash.discard(level);
+        if let Some(stash) = &mut self.stash {
+            stash.discard(level);
+        }
         engine.has_handshake_keys = self.keys.can_seal(Level::Handshake);
         self.handshake.discard(space);
         engine.discard_space(space);
@@ -137,7 +139,7 @@ impl Ietf {
 
     /// Takes the peer's transport parameters once the handshake brought them.
     fn take_peer_params(&mut self, engine: &mut Engine) -> Result<(), TransportError> {
-        if self.peer_params.is_some() {
+        if self.peer_ack_delay_exponent.is_some() {
             return Ok(());
         }
         let Some(raw) = self.handshake.session().peer_params() else { return Ok(()) };
@@ -174,7 +176,7 @@ impl Ietf {
         if let Some(preferred) = &params.preferred_address {
             engine.on_new_connection_id(1, 0, preferred.cid, preferred.reset_token)?;
         }
-        self.peer_params = Some(params);
+        self.peer_ack_delay_exponent = Some(params.ack_delay_exponent);
         Ok(())
     }
 

@@ -38,8 +38,13 @@ impl fmt::Display for Version {
         match *self {
             Self::V1 => f.write_str("QUICv1"),
             Self::V2 => f.write_str("QUICv2"),
-            Self::Q044 => f.write_str("Q044"),
-            Self(number) => write!(f, "{number:#010x}"),
+            // Google's are named in ASCII.
+            Self(number) => match number.to_be_bytes() {
+                [b'Q', name @ ..] if name.iter().all(u8::is_ascii_digit) => {
+                    write!(f, "Q{}", String::from_utf8_lossy(&name))
+                }
+                _ => write!(f, "{number:#010x}"),
+            },
         }
     }
 }
@@ -158,6 +163,14 @@ mod tests {
             assert_eq!(spec.labels.hp, labels["hp"]);
             assert_eq!(spec.labels.ku, labels["ku"]);
         }
+    }
+
+    #[test]
+    fn versions_by_name() {
+        let name = |number: u32| Version(number).to_string();
+        assert_eq!([name(1), name(0x6b33_43cf)], ["QUICv1", "QUICv2"]);
+        assert_eq!([name(0x5130_3434), name(0x5130_3339)], ["Q044", "Q039"]);
+        assert_eq!([name(0x5130_34ff), name(0xff00_001d)], ["0x513034ff", "0xff00001d"]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Path {
     }
 
     /// Another path of the same connection, in its initial state and not validated.
-    fn sibling(&self, tuple: FourTuple, generation: u32, config: &PathConfig) -> Self {
+    fn sibling(&mut self, tuple: FourTuple, generation: u32, config: &PathConfig) -> Self {
         let mut path = Self::new(tuple, self.peer_cid, self.cc.fresh(BASE), config, false);
         path.generation = generation;
         path.ecn = self.ecn.for_new_path(config.ecn);

@@ -19,6 +19,12 @@ pub struct PathSet {
 }
 
 impl PathSet {
+    /// Bytes of memory behind the paths.
+    pub fn memory(&self) -> usize {
+        let paths = 1 + usize::from(self.previous.is_some()) + self.probing.len();
+        paths * size_of::<Path>()
+    }
+
     /// A connection with its first path.
     pub fn new(first: Path) -> Self {
         let generations = first.generation;
@@ -105,6 +111,16 @@ impl PathSet {
             path.validate(now, pto);
         }
         Some(path.generation)
+    }
+
+    /// The peer has shown that it receives what is sent on the active path: it need not be validated otherwise, and there is nothing to go
+    /// back to.
+    pub fn on_heard(&mut self) {
+        if !self.active.amplification.is_validated() {
+            self.active.amplification.validate();
+            self.active.validation = None;
+            self.previous = None;
+        }
     }
 
     /// Drops what failed validation by `now`. If that is the active path, the last validated one becomes active again.
@@ -212,7 +228,7 @@ mod tests {
     }
 
     fn connected() -> PathSet {
-        let cc = Algorithm::Cubic.build(1200);
+        let cc = Algorithm::Cubic.build(1200, &mut SeededRng::from_u64(0));
         let mut paths = PathSet::new(Path::new(address("10.0.0.1:1"), 0, cc, &CONFIG, true));
         paths.active_mut().cc.on_mtu(1400);
         paths
@@ -262,7 +278,7 @@ mod tests {
 
     #[test]
     fn without_a_validated_path_the_connection_is_lost() {
-        let cc = Algorithm::Cubic.build(1200);
+        let cc = Algorithm::Cubic.build(1200, &mut SeededRng::from_u64(0));
         let mut paths = PathSet::new(Path::new(address("10.0.0.1:1"), 0, cc, &CONFIG, false));
         paths.migrate(Instant::EPOCH, address("10.0.0.2:1"), &CONFIG, PTO);
         assert_eq!(paths.on_timeout(Instant::from_millis(10_000)), Err(NoPath));

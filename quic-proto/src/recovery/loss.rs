@@ -10,6 +10,7 @@ use super::reordering::Reordering;
 use super::rtt::Rtt;
 use super::sent::State;
 use super::space::Space;
+use crate::congestion::{Controller, LostPacket};
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
 
@@ -101,6 +102,7 @@ impl Space {
         &mut self,
         scan: &Scan<'_>,
         episode: &mut Episode,
+        cc: &mut dyn Controller,
         out: &mut Outcome,
     ) -> Losses {
         let mut losses = Losses::default();
@@ -126,7 +128,9 @@ impl Space {
                 self.loss_time = Some(due);
                 break;
             }
-            self.lose_at_cursor(scan, episode, &mut losses, out);
+            if let Some(lost) = self.lose_at_cursor(scan, episode, &mut losses, out) {
+                cc.on_lost(&lost);
+            }
             self.cursor += 1;
         }
         losses
@@ -150,14 +154,15 @@ impl Space {
         }
     }
 
+    /// Returns what the congestion controller is to be told.
     fn lose_at_cursor(
         &mut self,
         scan: &Scan<'_>,
         episode: &mut Episode,
         losses: &mut Losses,
         out: &mut Outcome,
-    ) {
-        let Some(tracked) = self.ring.get_mut(self.cursor) else { return };
+    ) -> Option<LostPacket> {
+        let tracked = self.ring.get_mut(self.cursor)?;
         let flight = tracked.flight(scan.generation);
         let congestion = flight > 0 && !tracked.is_mtu_probe();
         let packet = &tracked.packet;
@@ -168,6 +173,10 @@ impl Space {
             out.lost_bytes += u64::from(packet.bytes);
         }
         let (sent, eliciting) = (packet.time, packet.ack_eliciting);
+        let begins_range = self.last_lost.is_none_or(|last| last + 1 != self.cursor);
+        self.last_lost = Some(self.cursor);
+        let lost = LostPacket { now: scan.now, sent, bytes: flight, mark: tracked.mark, begins_range };
+        let lost = congestion.then_some(lost);
         let mut id = 0;
         if congestion {
             losses.congestion_bytes += flight;
@@ -182,7 +191,7 @@ impl Space {
                 episode.make_genuine();
             }
             self.ring.remove(self.cursor);
-            return;
+            return lost;
         }
         episode.unresolved += u32::from(congestion);
         tracked.state = State::Lost { at: scan.now, episode: id };
@@ -190,6 +199,7 @@ impl Space {
         if congestion && self.extend_run(sent, scan) {
             losses.persistent = true;
         }
+        lost
     }
 
     /// RFC 9002 §7.6.2: "two packets that are ack-eliciting are declared lost", none between them acknowledged, "a prior RTT sample

@@ -26,7 +26,7 @@ pub use sent::{SentPacket, Tokens};
 pub use space::MAX_TRACKED;
 pub use token::Token;
 
-use crate::congestion::{AckSample, CongestionEvent, Controller};
+use crate::congestion::{AckSample, CongestionEvent, Controller, DeliveryMark};
 use crate::error::TransportError;
 use crate::id::{PacketNumber, SpaceId};
 use crate::rng::Rng;
@@ -71,6 +71,8 @@ pub struct Ctx<'a> {
     pub cc: &'a mut dyn Controller,
     /// Where the handshake stands.
     pub situation: Situation,
+    /// Whether there is nothing to send, for lack of data or of flow control credit.
+    pub drained: bool,
 }
 
 /// The head of an ACK frame.
@@ -187,11 +189,12 @@ impl Recovery {
         if packet.ack_eliciting {
             self.pto.restart(now);
         }
+        let mut mark = DeliveryMark::default();
         if packet.in_flight && packet.path == self.generation {
             self.in_flight += u64::from(packet.bytes);
-            cc.on_sent(now, u64::from(packet.bytes), self.in_flight);
+            mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.app_limited);
         }
-        self.space_mut(space).on_sent(number, packet);
+        self.space_mut(space).on_sent(number, packet, mark);
     }
 
     /// An ACK frame came. `ranges` descend, as they do on the wire.
@@ -228,8 +231,18 @@ impl Recovery {
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {
             self.space_mut(other).break_run(newest);
         }
+        let sample = self.ack_sample(now, &acked, ctx);
+        if let Some(sample) = &sample {
+            ctx.cc.on_delivered(sample);
+        }
         self.detect_lost(now, space, acked.bytes, ctx, out);
-        self.tell_controller(now, &acked, ctx, out);
+        out.spurious_losses += acked.spurious;
+        if acked.undo {
+            ctx.cc.on_spurious_congestion();
+        }
+        if let Some(sample) = sample {
+            ctx.cc.on_ack(&AckSample { in_flight: self.in_flight, ..sample });
+        }
         if ctx.situation.peer_completed_address_validation {
             // §6.2.1: "The PTO backoff factor is reset when an acknowledgment is received, except" by such an unsure client.
             self.pto.reset(now);
@@ -376,6 +389,11 @@ impl Recovery {
         }
     }
 
+    /// Bytes of memory behind the record of what was sent.
+    pub fn memory(&self) -> usize {
+        self.spaces.iter().map(|space| space.ring.memory()).sum()
+    }
+
     /// Bytes in flight on the present path.
     pub fn bytes_in_flight(&self) -> u64 {
         self.in_flight
@@ -450,7 +468,7 @@ impl Recovery {
         };
         let (space, begun) = (&mut self.spaces[space as usize], self.episode.number());
         let Losses { flight, congestion_bytes, newest, persistent } =
-            space.detect_lost(&scan, &mut self.episode, out);
+            space.detect_lost(&scan, &mut self.episode, ctx.cc, out);
         space.forget_old_losses(&scan);
         self.in_flight -= flight;
         let Some(sent) = newest else { return };
@@ -475,21 +493,18 @@ impl Recovery {
         });
     }
 
-    fn tell_controller(&mut self, now: Instant, acked: &Acked, ctx: &mut Ctx<'_>, out: &mut Outcome) {
-        out.spurious_losses += acked.spurious;
-        if acked.undo {
-            ctx.cc.on_spurious_congestion();
-        }
-        if let Some((_, sent, app_limited)) = acked.newest_in_flight {
-            ctx.cc.on_ack(&AckSample {
-                now,
-                bytes: acked.bytes,
-                sent,
-                in_flight: self.in_flight,
-                app_limited,
-                rtt: ctx.rtt.sample(),
-            });
-        }
+    fn ack_sample(&self, now: Instant, acked: &Acked, ctx: &Ctx<'_>) -> Option<AckSample> {
+        let Newest { sent, app_limited, mark, .. } = acked.newest_in_flight?;
+        Some(AckSample {
+            now,
+            bytes: acked.bytes,
+            sent,
+            in_flight: self.in_flight,
+            app_limited,
+            mark,
+            drained: ctx.drained,
+            rtt: ctx.rtt.sample(),
+        })
     }
 }
 
@@ -499,8 +514,8 @@ struct Acked {
     /// Number and time of the newest packet.
     newest: Option<(PacketNumber, Instant)>,
     newest_on_path: bool,
-    /// The newest of those that left the flight of the present path: number, time, and whether the application was the limit.
-    newest_in_flight: Option<(PacketNumber, Instant, bool)>,
+    /// The newest of those that left the flight of the present path.
+    newest_in_flight: Option<Newest>,
     eliciting: bool,
     bytes: u64,
     spurious: u32,
@@ -508,6 +523,15 @@ struct Acked {
     /// Of the packets that had been declared lost, the oldest.
     latest: Option<Late>,
     undo: bool,
+}
+
+/// The newest packet that an ACK frame took out of the flight.
+#[derive(Clone, Copy)]
+struct Newest {
+    number: PacketNumber,
+    sent: Instant,
+    app_limited: bool,
+    mark: DeliveryMark,
 }
 
 /// A packet of the present path that was acknowledged after all.
@@ -541,8 +565,9 @@ impl Acked {
         if on_path && packet.bytes > out.largest_acked_size && !tracked.is_mtu_probe() {
             out.largest_acked_size = packet.bytes;
         }
-        if flight > 0 && self.newest_in_flight.is_none_or(|(newest, ..)| number > newest) {
-            self.newest_in_flight = Some((number, packet.time, packet.app_limited));
+        if flight > 0 && self.newest_in_flight.is_none_or(|newest| number > newest.number) {
+            let (sent, app_limited, mark) = (packet.time, packet.app_limited, tracked.mark);
+            self.newest_in_flight = Some(Newest { number, sent, app_limited, mark });
         }
         if let State::Lost { episode: id, at } = tracked.state {
             if on_path && self.latest.as_ref().is_none_or(|late| number < late.number) {

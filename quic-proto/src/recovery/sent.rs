@@ -1,6 +1,7 @@
 //! What is remembered of a packet that was sent: its size and time, and tokens of what it carried; never its bytes.
 
 use super::token::Token;
+use crate::congestion::DeliveryMark;
 use crate::time::Instant;
 use smallvec::SmallVec;
 
@@ -42,6 +43,8 @@ pub(super) enum State {
 pub(super) struct Tracked {
     pub(super) packet: SentPacket,
     pub(super) state: State,
+    /// What the congestion controller wants to know of it again.
+    pub(super) mark: DeliveryMark,
 }
 
 impl Tracked {

@@ -7,6 +7,7 @@
 
 use super::loss::Run;
 use super::sent::{SentPacket, State, Tracked};
+use crate::congestion::DeliveryMark;
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::PacketNumber;
 use crate::rng::Rng;
@@ -82,6 +83,8 @@ pub(super) struct Space {
     pub(super) loss_time: Option<Instant>,
     pub(super) probes_owed: u8,
     pub(super) run: Option<Run>,
+    /// The number of the last packet that was declared lost.
+    pub(super) last_lost: Option<PacketNumber>,
     pub(super) discarded: bool,
     acked: RangeSet,
 }
@@ -98,6 +101,7 @@ impl Space {
             loss_time: None,
             probes_owed: 0,
             run: None,
+            last_lost: None,
             discarded: false,
             acked: RangeSet::new(),
         }
@@ -116,7 +120,7 @@ impl Space {
                 .is_some_and(|(_, first)| first.packet.in_flight && first.state == State::Outstanding)
     }
 
-    pub(super) fn on_sent(&mut self, number: PacketNumber, packet: SentPacket) {
+    pub(super) fn on_sent(&mut self, number: PacketNumber, packet: SentPacket, mark: DeliveryMark) {
         debug_assert!(number >= self.numbers.next && !self.discarded, "a number that was given out, once");
         self.make_room();
         self.numbers.next = self.numbers.next.max(number + 1);
@@ -125,7 +129,7 @@ impl Space {
             self.last_eliciting = Some(packet.time);
             self.probes_owed = self.probes_owed.saturating_sub(1);
         }
-        self.ring.push(number, Tracked { packet, state: State::Outstanding });
+        self.ring.push(number, Tracked { packet, state: State::Outstanding, mark });
     }
 
     /// Refuses the acknowledgement of what was not sent.
@@ -171,7 +175,9 @@ impl Space {
 
     /// Forgets all packets: hands them to `settle`, oldest first. Numbers go on.
     pub(super) fn forget(&mut self, mut settle: impl FnMut(Tracked)) {
-        while let Some(tracked) = self.ring.first_key().and_then(|first| self.ring.remove(first)) {
+        // Its memory goes with it: most spaces are forgotten for good.
+        let mut ring = std::mem::take(&mut self.ring);
+        while let Some(tracked) = ring.first_key().and_then(|first| ring.remove(first)) {
             settle(tracked);
         }
         self.acked.clear();

@@ -28,8 +28,9 @@ struct Recorder {
 }
 
 impl Controller for Recorder {
-    fn on_sent(&mut self, _: Instant, bytes: u64, _: u64) {
+    fn on_sent(&mut self, _: Instant, bytes: u64, _: u64, _: bool) -> DeliveryMark {
         self.sent += bytes;
+        DeliveryMark::default()
     }
     fn on_ack(&mut self, sample: &AckSample) {
         self.acks.push(*sample);
@@ -56,7 +57,7 @@ impl Controller for Recorder {
     fn name(&self) -> &'static str {
         "recorder"
     }
-    fn fresh(&self, _: u16) -> Box<dyn Controller> {
+    fn fresh(&mut self, _: u16) -> Box<dyn Controller> {
         Box::<Self>::default()
     }
 }
@@ -136,7 +137,7 @@ impl Sender {
     ) -> Result<Outcome, TransportError> {
         self.out.clear();
         let ack = AckInfo { largest: *ranges[0].end(), delay: Duration::ZERO };
-        let mut ctx = Ctx { rtt: &mut self.rtt, cc: &mut self.cc, situation: self.situation };
+        let mut ctx = Ctx { rtt: &mut self.rtt, cc: &mut self.cc, situation: self.situation, drained: false };
         self.recovery.on_ack(at(now), space, ack, ranges.iter().cloned(), &mut ctx, &mut self.out)?;
         Ok(self.out.clone())
     }
@@ -147,7 +148,7 @@ impl Sender {
 
     fn timeout(&mut self, now: Instant) -> (Option<Probe>, Outcome) {
         self.out.clear();
-        let mut ctx = Ctx { rtt: &mut self.rtt, cc: &mut self.cc, situation: self.situation };
+        let mut ctx = Ctx { rtt: &mut self.rtt, cc: &mut self.cc, situation: self.situation, drained: false };
         let probe = self.recovery.on_timeout(now, &mut ctx, &mut self.out);
         (probe, self.out.clone())
     }

@@ -267,6 +267,11 @@ impl Streams {
         self.pool.bytes_in_use() + self.pool.bytes_idle()
     }
 
+    /// Bytes of memory behind all streams, their buffers among them.
+    pub fn memory(&self) -> usize {
+        self.memory_used() + self.table.memory()
+    }
+
     /// How many streams are open.
     pub fn len(&self) -> usize {
         self.table.len()

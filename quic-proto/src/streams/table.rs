@@ -58,6 +58,15 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Bytes of memory behind the table, without the buffers of streams.
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<Stream>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.map.capacity() * size_of::<(u64, u32)>()
+            + self.spare_send.capacity() * size_of::<SendBuffer>()
+            + self.spare_recv.capacity() * size_of::<Reassembler>()
+    }
+
     /// The slot of a stream.
     #[inline]
     pub(super) fn find(&mut self, id: StreamId) -> Option<u32> {

@@ -48,6 +48,11 @@ impl<T> RingMap<T> {
         true
     }
 
+    /// Bytes of memory behind the map.
+    pub fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<T>>()
+    }
+
     /// The value under `key`.
     pub fn get(&self, key: u64) -> Option<&T> {
         self.slots.get(self.index(key)?)?.as_ref()

@@ -4,5 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod handshake;
+mod hostile;
+mod raw;
+mod streams;
 mod support;
 mod versions;
+mod violations;

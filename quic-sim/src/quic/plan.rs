@@ -181,7 +181,7 @@ fn transport(rng: &mut dyn Rng, rebinds: bool) -> (Arc<TransportConfig>, u64) {
         .send_buffer(send_buffer)
         .max_bidi_streams(1 + size(rng, 8))
         .max_uni_streams(1 + size(rng, 8))
-        .congestion(if chance(rng, 50) { Algorithm::Cubic } else { Algorithm::NewReno })
+        .congestion(Algorithm::ALL[rng.below(Algorithm::ALL.len() as u64) as usize])
         .pacing(chance(rng, 75))
         .max_ack_delay(ms(rng.below(60)))
         .mtu_ceiling(1200 + rng.below(301) as u16)

@@ -93,12 +93,12 @@ impl Router {
         let stranger =
             Stranger { now: self.epoch.at(now), path, payload: datagram.payload, versions: &versions };
         let dcid = match family.greet(&mut *self.rng, &stranger, out) {
-            Greeting::Answer(len) => return self.answer(path, len),
+            Greeting::Answer(len) => return answer(path, len),
             Greeting::Ignore => return Routed::Dropped(DropReason::UnknownConnection),
             Greeting::Meet(dcid) => dcid,
         };
         if self.is_full() {
-            let refusal = family.refuse(&dcid, out).map(|len| self.answer(path, len));
+            let refusal = family.refuse(&dcid, out).map(|len| answer(path, len));
             return refusal.unwrap_or(Routed::Dropped(DropReason::TooManyIncoming));
         }
         // The token that the client has is a proof of its address as much as the answer to a Retry packet.
@@ -119,7 +119,7 @@ impl Router {
             Stranger { now: self.epoch.at(now), path, payload: datagram.payload, versions: &versions };
         let len = server.families.iter().find_map(|family| family.greet_old(&stranger, out))?;
         self.stats.negotiations += 1;
-        Some(self.answer(path, len))
+        Some(answer(path, len))
     }
 
     /// All versions that a client may speak with this endpoint, the preferred one first.
@@ -127,10 +127,6 @@ impl Router {
         let Some(server) = &self.server else { return SmallVec::new() };
         let with_tls = self.config.versions.iter().filter(|_| server.tls.is_some());
         with_tls.chain(server.families.iter().flat_map(|family| family.versions())).copied().collect()
-    }
-
-    fn answer(&self, path: FourTuple, len: usize) -> Routed {
-        Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
     }
 
     fn negotiate(
@@ -262,4 +258,9 @@ impl Router {
         let random = self.rng.next_u64().to_le_bytes();
         Cid::new(&random).expect("invariant: 8 bytes are not more than 20")
     }
+}
+
+/// The answer of this length that was written.
+fn answer(path: FourTuple, len: usize) -> Routed {
+    Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
 }

@@ -279,3 +279,141 @@ fn read_config(bytes: &[u8], now: UnixTime) -> Result<Scfg, Violation> {
     }
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gquic::crypto::proof::ServerTrust;
+    use crate::gquic::crypto::server_config::OwnScfg;
+    use crate::id::Cid;
+    use crate::rng::{Rng, SeededRng};
+    use crate::time::UnixTime;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+    fn client(negotiated: Option<Negotiated>, rng: &mut dyn Rng) -> ClientHello {
+        let trust = ServerTrust::danger_accept_any_certificate();
+        let server = ServerId { name: "localhost".into(), port: 443 };
+        let params = Params::default();
+        let mut scene = Scene { now: NOW, cid: Cid::EMPTY, rng };
+        ClientHello::new(&Arc::new(ClientConfig::new(trust)), server, negotiated, params, &mut scene)
+    }
+
+    fn code<T>(result: Result<T, Violation>) -> Option<ErrorCode> {
+        result.err().map(|violation| violation.code)
+    }
+
+    /// A client that has sent its complete hello, to a server that it believes without a proof.
+    fn complete(negotiated: Option<Negotiated>) -> ClientHello {
+        let mut rng = SeededRng::from_u64(1);
+        let mut client = client(negotiated, &mut rng);
+        let own = OwnScfg::generate(&mut rng, &[1; 8], UnixTime::from_secs(u64::MAX));
+        client.config = Some(own.scfg().clone());
+        client.chain = Some(Arc::new([vec![1, 2, 3]]));
+        let mut scene = Scene { now: NOW, cid: Cid::EMPTY, rng: &mut rng };
+        assert!(client.hello(&mut scene).is_ok_and(|hello| hello.initial.is_some()));
+        client
+    }
+
+    fn shlo(change: impl FnOnce(&mut Builder<'_>)) -> Vec<u8> {
+        let mut message = Builder::new(tags::SHLO);
+        message.put(tags::VER, [&b"Q044"[..], &[0, 0, 0, 1]].concat());
+        message.put(tags::PUBS, PrivateKey::from_bytes([9; 32]).public()).put(tags::SNO, [3; 32]);
+        change(&mut message);
+        message.finish()
+    }
+
+    fn on_shlo(client: &mut ClientHello, level: Level, message: &[u8]) -> Option<ErrorCode> {
+        let mut rng = SeededRng::from_u64(2);
+        let scene = Scene { now: NOW, cid: Cid::EMPTY, rng: &mut rng };
+        code(client.on_shlo(&scene, level, &Message::parse_whole(message).unwrap()))
+    }
+
+    #[test]
+    fn no_more_than_three_hellos() {
+        let mut rng = SeededRng::from_u64(1);
+        let mut client = client(None, &mut rng);
+        let mut scene = Scene { now: NOW, cid: Cid::EMPTY, rng: &mut rng };
+        for _ in 0..3 {
+            let hello = client.hello(&mut scene).unwrap();
+            assert_eq!((hello.message.len(), hello.initial.is_none()), (1040, true));
+        }
+        assert_eq!(code(client.hello(&mut scene)), Some(ErrorCode::CRYPTO_TOO_MANY_REJECTS));
+    }
+
+    #[test]
+    fn what_a_servers_hello_must_be() {
+        let at = |level, message: &[u8]| on_shlo(&mut complete(None), level, message);
+        assert_eq!(at(Level::Initial, &shlo(|_| {})), None);
+        assert_eq!(at(Level::Null, &shlo(|_| {})), Some(ErrorCode(44)));
+        let mut none = Builder::new(tags::SHLO);
+        assert_eq!(at(Level::Initial, &none.finish()), Some(ErrorCode(35)), "without PUBS");
+        none.put(tags::PUBS, [1; 32]);
+        assert_eq!(at(Level::Initial, &none.finish()), Some(ErrorCode(34)), "without VER");
+        let short = shlo(|message| {
+            message.put(tags::PUBS, [1; 31]);
+        });
+        assert_eq!(at(Level::Initial, &short), Some(ErrorCode(34)));
+        let low = shlo(|message| {
+            message.put(tags::PUBS, [0; 32]);
+        });
+        assert_eq!(at(Level::Initial, &low), Some(ErrorCode(34)));
+        let mut rng = SeededRng::from_u64(1);
+        let mut early = client(None, &mut rng);
+        assert_eq!(on_shlo(&mut early, Level::Initial, &shlo(|_| {})), Some(ErrorCode(33)));
+    }
+
+    #[test]
+    fn the_versions_must_be_those_of_the_negotiation() {
+        let offered =
+            |versions: &[u32]| Negotiated { first: Version(0xff00_001d), offered: versions.to_vec() };
+        let with = |versions: &[u32]| {
+            let mut client = complete(Some(offered(versions)));
+            let first = *Message::parse_whole(&client.chlo).unwrap().array::<4>(tags::VER).unwrap();
+            assert_eq!(first, [0xff, 0, 0, 0x1d]);
+            on_shlo(&mut client, Level::Initial, &shlo(|_| {}))
+        };
+        assert_eq!(with(&[Version::Q044.0, 1]), None);
+        assert_eq!(with(&[1, Version::Q044.0]), Some(ErrorCode(55)), "in the same order");
+        assert_eq!(with(&[Version::Q044.0]), Some(ErrorCode(55)));
+    }
+
+    #[test]
+    fn what_a_rejection_must_bring() {
+        let rejected = |build: &dyn Fn(&mut Builder<'_>)| {
+            let mut rng = SeededRng::from_u64(1);
+            let mut client = client(None, &mut rng);
+            let mut scene = Scene { now: NOW, cid: Cid::EMPTY, rng: &mut rng };
+            client.hello(&mut scene).unwrap();
+            let mut message = Builder::new(tags::REJ);
+            build(&mut message);
+            let bytes = message.finish();
+            code(client.on_rej(&mut scene, &Message::parse_whole(&bytes).unwrap()))
+        };
+        let config = |expiry| {
+            let own = OwnScfg::generate(&mut SeededRng::from_u64(3), &[1; 8], UnixTime::from_secs(expiry));
+            own.scfg().bytes().to_vec()
+        };
+        assert_eq!(rejected(&|_| {}), Some(ErrorCode(35)), "without a config");
+        assert_eq!(
+            rejected(&|rej| {
+                rej.put(tags::SCFG, config(u64::MAX));
+            }),
+            None
+        );
+        assert_eq!(
+            rejected(&|rej| {
+                rej.put(tags::SCFG, config(1));
+            }),
+            Some(ErrorCode(45))
+        );
+        let forged = rejected(&|rej| {
+            rej.put(tags::SCFG, config(u64::MAX)).put(tags::PROF, [1; 64]).put(tags::CRT, [1, 0]);
+        });
+        assert_eq!(forged, Some(ErrorCode(42)));
+        let large = rejected(&|rej| {
+            rej.put(tags::SCFG, config(u64::MAX)).put(tags::STK, [1; 900]);
+        });
+        assert_eq!(large, Some(ErrorCode(90)), "with that token the hello would not fit a packet");
+    }
+}

@@ -1,0 +1,148 @@
+//! Congestion controllers on bad paths. Time is virtual, so that a seed's goodput is one number on every machine: a floor that is missed is
+//! a change of behaviour, not a slow computer. `cargo run --release -p benches --bin goodput` prints the figures.
+
+use quic_proto::config::TransportConfig;
+use quic_proto::congestion::Algorithm::{self, Bbr, Cubic, NewReno};
+use quic_sim::quic::{Bottleneck, Goodput, Host, HostConfig, QuicChecker, Transfer};
+use quic_sim::units::{Probability, kbit, mbit, ms, percent, secs};
+use quic_sim::{Loss, Queue, Rebind, Scenario, UP};
+use std::sync::Arc;
+
+/// What a connection's stream buffers may take with the default configuration: both sides' ceilings.
+const MEMORY: u64 = 64 << 20;
+
+fn fifty() -> Bottleneck {
+    Bottleneck::new(mbit(50), ms(40))
+}
+
+fn hundred() -> Bottleneck {
+    Bottleneck::new(mbit(100), ms(100))
+}
+
+/// Ten seconds; the floors are a little below what was measured.
+#[track_caller]
+fn reaches(path: &Bottleneck, algorithm: Algorithm, floor: f64) -> Goodput {
+    let goodput = path.measure(&[algorithm], secs(10), 1);
+    let mbit = goodput.mbit();
+    assert!(mbit >= floor, "{algorithm}: {mbit:.1} Mbit/s are less than {floor}");
+    goodput
+}
+
+#[test]
+fn a_clean_path_is_filled_by_all() {
+    for algorithm in Algorithm::ALL {
+        reaches(&fifty(), algorithm, 46.0);
+    }
+}
+
+#[test]
+fn a_long_fat_path_is_filled() {
+    reaches(&hundred(), Cubic, 90.0);
+    reaches(&hundred(), Bbr, 88.0);
+}
+
+#[test]
+fn bbr_stands_random_loss() {
+    reaches(&fifty().loss(percent(1)), Bbr, 38.0);
+    reaches(&fifty().loss(Loss::bursts(percent(1), 4.0)), Bbr, 38.0);
+    reaches(&hundred().loss(percent(0.1)), Bbr, 83.0);
+}
+
+#[test]
+fn reordering_is_no_loss() {
+    for (algorithm, floor) in [(NewReno, 15.0), (Cubic, 45.0), (Bbr, 45.0)] {
+        let goodput = reaches(&fifty().reorder(percent(1), ms(8)), algorithm, floor);
+        let spurious = goodput.declared_lost() - goodput.dropped();
+        assert!(spurious < 0.002, "{algorithm}: {spurious} of the packets were declared lost and were not");
+    }
+}
+
+/// RFC 9406: slow start ends before the queue overflows, or soon after. Without it these shares are 0.024, 0.059 and 0.043.
+#[test]
+fn hystart_keeps_the_losses_of_slow_start_few() {
+    for (path, most) in [(fifty(), 0.018), (hundred(), 0.026), (fifty().queue(4.0), 0.012)] {
+        let dropped = path.measure(&[Cubic], secs(5), 1).dropped();
+        assert!(dropped < most, "{dropped} of the datagrams were dropped");
+    }
+}
+
+#[test]
+fn bbr_keeps_the_queue_short() {
+    let queueing = reaches(&fifty().queue(4.0), Bbr, 46.0).queueing();
+    assert!(queueing < ms(10), "{queueing:?}");
+}
+
+#[test]
+fn a_shallow_queue_is_lived_with() {
+    reaches(&fifty().queue(0.25), Cubic, 44.0);
+    reaches(&fifty().queue(0.25), Bbr, 45.0);
+}
+
+#[test]
+fn equals_share_fairly() {
+    for algorithm in Algorithm::ALL {
+        let goodput = fifty().measure(&[algorithm; 2], secs(20), 1);
+        assert!(goodput.fairness() > 0.95, "{algorithm}: {:?}", shares(&goodput));
+        assert!(goodput.mbit() > 46.0, "{algorithm}: {:?}", shares(&goodput));
+    }
+}
+
+#[test]
+fn nobody_is_starved() {
+    for pair in [[Cubic, NewReno], [Bbr, Cubic], [Bbr, NewReno]] {
+        let goodput = fifty().measure(&pair, secs(20), 1);
+        let least = shares(&goodput).into_iter().fold(f64::INFINITY, f64::min);
+        assert!(least > 10.0, "{pair:?}: {:?}", shares(&goodput));
+    }
+}
+
+fn shares(goodput: &Goodput) -> Vec<f64> {
+    goodput.flows.iter().map(|flow| goodput.mbit_of(flow)).collect()
+}
+
+/// Networks that are no place to be fast: all data arrives, no connection ends before its time, nobody spins.
+#[test]
+fn every_controller_survives() {
+    type Change = fn(Scenario<Host>) -> Scenario<Host>;
+    let transfers = vec![Transfer::bidi(700_000, 700_000), Transfer::uni(300_000)];
+    let networks: &[(&str, Change)] = &[
+        ("loss of 20 %", |s| s.loss(percent(20))),
+        ("a mix", |s| s.loss(percent(2)).reorder(percent(5), ms(10)).duplicate(percent(5)).jitter(ms(5))),
+        ("marks", |s| s.queue(Queue::codel_with_ecn())),
+        ("marks at random", |s| s.mark(percent(5))),
+        ("marks on everything", |s| s.mark(Probability::ALWAYS)),
+        ("CoDel", |s| s.queue(Queue::codel())),
+        ("a black-out", |s| s.black_out(ms(150), ms(1_900))),
+        ("a slow link", |s| s.rate(kbit(500)).queue(Queue::drop_tail(20_000))),
+        ("a new address", |s| s.rebind(ms(250), Rebind::Address)),
+        ("a tenth of the rate", |s| s.at(ms(300), |net| net.reshape(UP, |link| link.rate(mbit(2))))),
+    ];
+    for algorithm in Algorithm::ALL {
+        let transport = Arc::new(TransportConfig::default().congestion(algorithm));
+        let config = HostConfig { transport, ..HostConfig::default() };
+        for (name, change) in networks {
+            let (client, server, list) = (config.clone(), config.clone(), transfers.clone());
+            let scenario = change(
+                Scenario::between(
+                    move |setup| Host::client(setup, &client, list.clone()),
+                    move |setup| Host::server(setup, &server),
+                )
+                .rate(mbit(20))
+                .delay(ms(10))
+                .checker(|| QuicChecker::new(MEMORY))
+                .until(|view| view.nodes[0].is_done())
+                .time_limit(secs(120)),
+            );
+            for seed in 1..=2 {
+                let report = scenario.run_twice(seed);
+                let what = format!("{algorithm} on {name}: {}", report.reproduce);
+                assert_eq!(report.verdict(), Ok(()), "{what}");
+                assert_eq!(
+                    (report.client().failure(), report.client().received()),
+                    (None, 700_000),
+                    "{what}"
+                );
+            }
+        }
+    }
+}

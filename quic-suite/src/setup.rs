@@ -1,0 +1,76 @@
+//! What a behaviour asks of its endpoints.
+//!
+//! Owns [`Setup`], and the configurations that follow from it. The certificate is made anew each time. Timers: none.
+
+use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use quic_proto::crypto::rustls::{Identity, client_config, server_config};
+use quic_proto::invariants::Version;
+use rustls::RootCertStore;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use std::sync::Arc;
+
+/// The application protocol.
+pub const ALPN: &[u8] = b"suite";
+
+/// What a behaviour asks of its endpoints.
+pub struct Setup {
+    version: Version,
+    client: TransportConfig,
+    server: TransportConfig,
+}
+
+/// The configurations of a pair.
+pub struct Configs {
+    /// Of either endpoint.
+    pub endpoint: EndpointConfig,
+    /// Of the client's connections.
+    pub client: ClientConfig,
+    /// Of the server.
+    pub server: Arc<ServerConfig>,
+}
+
+impl Setup {
+    /// Both ends speak this version, with default limits and timing.
+    pub fn new(version: Version) -> Self {
+        Self { version, client: TransportConfig::default(), server: TransportConfig::default() }
+    }
+
+    /// Changes limits and timing of the client.
+    #[must_use]
+    pub fn client(mut self, change: impl FnOnce(TransportConfig) -> TransportConfig) -> Self {
+        self.client = change(self.client);
+        self
+    }
+
+    /// Changes limits and timing of the server.
+    #[must_use]
+    pub fn server(mut self, change: impl FnOnce(TransportConfig) -> TransportConfig) -> Self {
+        self.server = change(self.server);
+        self
+    }
+
+    /// Changes limits and timing of both.
+    #[must_use]
+    pub fn both(self, change: impl Fn(TransportConfig) -> TransportConfig) -> Self {
+        self.client(&change).server(change)
+    }
+
+    /// The configurations. The server's certificate is for `localhost`.
+    pub fn build(self) -> Configs {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let chain = vec![made.cert.der().clone()];
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("it is a certificate");
+        let server_tls = server_config(Identity { chain, key }, &[ALPN]).expect("the key fits");
+        let client_tls = client_config(roots, &[ALPN]).expect("there is a root");
+        let client = ClientConfig::new(Arc::new(client_tls)).versions(&[self.version]);
+        let server = ServerConfig::new(Arc::new(server_tls), &[7; 32]);
+        let valid = "the setup is valid";
+        Configs {
+            endpoint: EndpointConfig::new(&[8; 32]).versions(&[self.version]).build().expect(valid),
+            client: client.transport(self.client.build().expect(valid)).build().expect(valid),
+            server: server.transport(self.server.build().expect(valid)).build().expect(valid),
+        }
+    }
+}
