@@ -116,7 +116,8 @@ pub trait Stack {
 /// Runs a program on the stack `S`.
 pub fn main<S: Stack>() -> ExitCode {
     let command = parse();
-    let done = quic_perf::runtime().map_err(Error::from).and_then(|runtime| runtime.block_on(run::<S>(command)));
+    let done =
+        quic_perf::runtime().map_err(Error::from).and_then(|runtime| runtime.block_on(run::<S>(command)));
     exit(done)
 }
 

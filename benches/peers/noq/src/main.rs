@@ -1,11 +1,11 @@
 //! The perf protocol on noq.
 
 use bytes::Bytes;
-use peer_common::{ClientArgs, Congestion, IDLE, PAYLOAD, ServerArgs, Settings, Stack};
-use quic_perf::{Ask, Datagrams, Error, RecvHalf, SendHalf, Service, Tally};
 use noq::congestion::{Bbr3Config, ControllerFactory, CubicConfig, NewRenoConfig};
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use noq::{Connection, Endpoint, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt};
+use peer_common::{ClientArgs, Congestion, IDLE, PAYLOAD, ServerArgs, Settings, Stack};
+use quic_perf::{Ask, Datagrams, Error, RecvHalf, SendHalf, Service, Tally};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -59,13 +59,15 @@ struct Peer {
     waiting: Option<Waker>,
     readers: HashMap<u64, Waker>,
     writers: HashMap<u64, Waker>,
+    /// Those whose stream is beyond the peer's limit.
+    limited: Vec<Waker>,
 }
 
 impl Peer {
     fn wake_all(&mut self) {
         let readers = self.readers.drain().map(|(_, waker)| waker);
         readers.chain(self.writers.drain().map(|(_, waker)| waker)).for_each(Waker::wake);
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        self.limited.drain(..).chain(self.waiting.take()).for_each(Waker::wake);
     }
 
     /// Wakes those for whom something has changed.
@@ -81,8 +83,11 @@ impl Peer {
             }
             self.readers.remove(&id).into_iter().for_each(Waker::wake);
         }
-        while let Some(id) = self.quic.stream_writable_next() {
-            self.writers.remove(&id).into_iter().for_each(Waker::wake);
+        // In reverse: the stream that took all of the window the last time stands in front.
+        let writable: Vec<u64> = std::iter::from_fn(|| self.quic.stream_writable_next()).collect();
+        writable.iter().rev().filter_map(|id| self.writers.remove(id)).for_each(Waker::wake);
+        if self.quic.peer_streams_left_bidi() > 0 {
+            self.limited.drain(..).for_each(Waker::wake);
         }
         if !self.arrived.is_empty() || self.quic.is_established() {
             self.waiting.take().into_iter().for_each(Waker::wake);
@@ -114,6 +119,7 @@ impl State {
             waiting: None,
             readers: HashMap::new(),
             writers: HashMap::new(),
+            limited: Vec::new(),
         };
         self.connections.push(Some(Box::new(peer)));
         self.touch(key);
@@ -123,7 +129,8 @@ impl State {
     /// An id that no other connection of this endpoint has. Measurements need no more.
     fn new_cid(&mut self) -> Vec<u8> {
         self.next_cid += 1;
-        [self.next_cid.to_be_bytes(), self.next_cid.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()].concat()
+        [self.next_cid.to_be_bytes(), self.next_cid.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()]
+            .concat()
     }
 
     fn receive(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
@@ -308,8 +315,11 @@ impl Stream {
         let peer = state.connections[self.key].as_mut().ok_or("the connection is over")?;
         let written = match peer.quic.stream_send(self.id, data, false) {
             Ok(len) => len,
-            // The peer's limit of streams moves with its acknowledgements.
-            Err(quiche::Error::Done | quiche::Error::StreamLimit) => 0,
+            Err(quiche::Error::Done) => 0,
+            Err(quiche::Error::StreamLimit) => {
+                peer.limited.push(cx.waker().clone());
+                return Poll::Pending;
+            }
             Err(error) => return Poll::Ready(Err(error.into())),
         };
         if written == 0 {
@@ -439,8 +449,8 @@ impl Driver {
                 break;
             }
             let (socket, offload) = (&self.shared.socket, &self.offload);
-            let sent = socket
-                .try_io(Interest::WRITABLE, || offload.try_send(UdpSockRef::from(socket), &transmit));
+            let sent =
+                socket.try_io(Interest::WRITABLE, || offload.try_send(UdpSockRef::from(socket), &transmit));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => break,

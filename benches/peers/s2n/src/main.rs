@@ -53,10 +53,8 @@ impl Stack for S2n {
             .with_certificate(args.cert.as_path(), args.key.as_path())?
             .with_application_protocols([quic_perf::ALPN].iter())?
             .build()?;
-        let io = io::tokio::Builder::default()
-            .with_receive_address(args.listen)?
-            .with_max_mtu(MTU)?
-            .build()?;
+        let io =
+            io::tokio::Builder::default().with_receive_address(args.listen)?.with_max_mtu(MTU)?.build()?;
         let builder = Server::builder().with_tls(tls)?.with_io(io)?.with_limits(limits(&args.settings)?)?;
         let server = match args.settings.cc {
             Congestion::Cubic => builder.with_congestion_controller(Cubic::default())?.start()?,

@@ -58,11 +58,14 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, service: Arc<Service>) 
 
 /// Serves one exchange after the other, until the client goes.
 async fn serve(mut stream: server::TlsStream<TcpStream>, service: &Service) -> Result<(), Error> {
-    let mut block = vec![0; BLOCK];
+    // Not before there is something to read: idle connections are to be weighed without it.
+    let mut block = Vec::new();
     loop {
         let mut header = [0; HEADER];
         stream.read_exact(&mut header).await?;
-        let size = |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight bytes are eight"));
+        block.resize(BLOCK, 0);
+        let size =
+            |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().expect("eight bytes are eight"));
         let (down, up) = (size(0), size(8));
         let mut got = 0;
         while got < up {
@@ -148,7 +151,11 @@ impl quic_perf::Connection for Pool {
 }
 
 /// Returns whether the connection can be used again.
-async fn exchange(stream: &mut client::TlsStream<TcpStream>, ask: &Ask, tally: &Tally) -> Result<bool, Error> {
+async fn exchange(
+    stream: &mut client::TlsStream<TcpStream>,
+    ask: &Ask,
+    tally: &Tally,
+) -> Result<bool, Error> {
     let size = |body| match body {
         Body::Bytes(size) => size,
         Body::Until(_) => u64::MAX,
@@ -188,7 +195,9 @@ async fn exchange(stream: &mut client::TlsStream<TcpStream>, ask: &Ask, tally: &
         }
     }
     match ask.down {
-        Body::Bytes(expected) if expected != got => Err(format!("{got} bytes came instead of {expected}").into()),
+        Body::Bytes(expected) if expected != got => {
+            Err(format!("{got} bytes came instead of {expected}").into())
+        }
         _ => Ok(matches!(ask.up, Body::Bytes(_))),
     }
 }

@@ -74,8 +74,11 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f
     });
     let done = done.into_inner().expect("no one panics with it");
     let mut all = Vec::new();
-    for (path, (stack, controller)) in (0..PATHS.len()).flat_map(|path| kinds.iter().map(move |kind| (path, *kind))) {
-        let of_this = |job: &Job<'_>| job.stack.name == stack.name && job.path == path && job.controller == controller;
+    for (path, (stack, controller)) in
+        (0..PATHS.len()).flat_map(|path| kinds.iter().map(move |kind| (path, *kind)))
+    {
+        let of_this =
+            |job: &Job<'_>| job.stack.name == stack.name && job.path == path && job.controller == controller;
         let runs: Vec<_> = done.iter().filter(|(job, _)| of_this(job)).map(|(_, run)| run).collect();
         let error = || runs.iter().find_map(|run| run.as_ref().err()).cloned().unwrap_or_default();
         // A closed connection is worse than a slow one: it is not forgotten because another round went well.
@@ -93,8 +96,10 @@ impl Job<'_> {
         let path = &PATHS[self.path];
         let (_server, address) = bench.server(self.stack, Core::Any, self.controller)?;
         let seed = (self.round + 1).to_string();
-        let args =
-            ["--rate", path.rate, "--rtt", path.rtt, "--loss", path.loss, "--queue", path.queue, "--seed", &seed];
+        let args = [
+            "--rate", path.rate, "--rtt", path.rtt, "--loss", path.loss, "--queue", path.queue, "--seed",
+            &seed,
+        ];
         let (_path, address) = bench.path(quic, address, &args.map(str::to_owned))?;
         let load = ["download".to_owned(), "--duration".to_owned(), format!("{seconds}s")];
         let mut client = bench.client(self.stack, Core::Any, address, self.controller, &load)?;
@@ -108,6 +113,11 @@ impl Job<'_> {
             Err(error) => error.clone(),
         };
         let Self { stack, controller, round, path } = self;
-        eprintln!("impaired   {:>2}  {:<9} {controller:<8} {:<24} {told}", round + 1, stack.name, PATHS[*path].title);
+        eprintln!(
+            "impaired   {:>2}  {:<9} {controller:<8} {:<24} {told}",
+            round + 1,
+            stack.name,
+            PATHS[*path].title
+        );
     }
 }

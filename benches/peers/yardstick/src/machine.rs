@@ -21,7 +21,11 @@ pub(crate) fn facts(root: &Path, before: &str, took: Duration, rounds: usize) ->
     vec![
         format!("{cores} cores of {model}, {}", told("uname", &["-srm"], root)),
         told("rustc", &["--version"], root),
-        format!("commit {} of {}", told("git", &["rev-parse", "--short=12", "HEAD"], root), told("date", &["-u", "+%F"], root)),
+        format!(
+            "commit {} of {}",
+            told("git", &["rev-parse", "--short=12", "HEAD"], root),
+            told("date", &["-u", "+%F"], root)
+        ),
         format!(
             "load of the machine before it began: {before} (0 is a quiet one); {rounds} rounds, {:.0} s",
             took.as_secs_f64()
@@ -32,5 +36,8 @@ pub(crate) fn facts(root: &Path, before: &str, took: Duration, rounds: usize) ->
 
 fn told(program: &str, args: &[&str], at: &Path) -> String {
     let output = Command::new(program).args(args).current_dir(at).output();
-    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }

@@ -87,7 +87,8 @@ fn run(args: &Args) -> Result<(), Error> {
         results.add(workload, workload.measure(&bench, &stacks, args.rounds, seconds));
     }
     if args.wants("impaired") {
-        results.impaired = impaired::measure(&bench, &stacks, args.rounds.min(3), if args.quick { 1.0 } else { 5.0 });
+        results.impaired =
+            impaired::measure(&bench, &stacks, args.rounds.min(3), if args.quick { 1.0 } else { 5.0 });
     }
     let facts = machine::facts(&root, &load, begun.elapsed(), args.rounds);
     std::fs::create_dir_all(out.join("plots"))?;

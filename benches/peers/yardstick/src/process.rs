@@ -84,7 +84,12 @@ impl Bench {
     }
 
     /// A path to a server.
-    pub(crate) fn path(&self, quic: &Stack, to: SocketAddr, args: &[String]) -> Result<(Running, SocketAddr), Error> {
+    pub(crate) fn path(
+        &self,
+        quic: &Stack,
+        to: SocketAddr,
+        args: &[String],
+    ) -> Result<(Running, SocketAddr), Error> {
         let mut command = quic.command();
         command.extend(["path".to_owned(), to.to_string()]);
         command.extend(args.iter().cloned());
@@ -101,7 +106,8 @@ impl Bench {
         load: &[String],
     ) -> Result<Running, Error> {
         let mut command = stack.command();
-        command.extend(["client", &to.to_string(), "--json", "--ca", &self.at("cert.pem")].map(str::to_owned));
+        command
+            .extend(["client", &to.to_string(), "--json", "--ca", &self.at("cert.pem")].map(str::to_owned));
         if stack.name == "quic" {
             // The certificate is for the name.
             command[stack.command().len() + 1] = format!("localhost:{}", to.port());

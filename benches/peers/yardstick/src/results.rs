@@ -38,7 +38,9 @@ impl Results {
     }
 
     pub(crate) fn to_markdown(&self, facts: &[String]) -> String {
-        let mut text = String::from("# Measured beside the peers\n\nWritten by a program; `peers/README.md` says how.\n\n");
+        let mut text = String::from(
+            "# Measured beside the peers\n\nWritten by a program; `peers/README.md` says how.\n\n",
+        );
         for fact in facts {
             text.push_str(&format!("- {fact}\n"));
         }
@@ -54,7 +56,12 @@ impl Results {
     }
 
     fn table(&self, text: &mut String, workload: &Workload, figures: &[Figures]) {
-        heading(text, workload.title, workload.name, &format!("{} | against the best", self.stacks.join(" | ")));
+        heading(
+            text,
+            workload.title,
+            workload.name,
+            &format!("{} | against the best", self.stacks.join(" | ")),
+        );
         line(text, &vec!["---:"; self.stacks.len() + 1], "---");
         for (at, row) in workload.rows.iter().enumerate() {
             let values: Vec<Option<f64>> =
@@ -63,7 +70,11 @@ impl Results {
             cells.push(self.ratio(&values, row).map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
             line(text, &cells, row.title);
         }
-        let failures = self.stacks.iter().zip(figures).filter_map(|(name, figures)| Some((name, figures.as_ref().err()?)));
+        let failures = self
+            .stacks
+            .iter()
+            .zip(figures)
+            .filter_map(|(name, figures)| Some((name, figures.as_ref().err()?)));
         for (name, error) in failures {
             text.push_str(&format!("\n{name} failed: {error}\n"));
         }
@@ -98,7 +109,11 @@ impl Results {
                         Some(Ok(mbit)) => format!("{mbit:.1}"),
                         Some(Err(error)) => {
                             // Text into a string does not fail.
-                            let _ = writeln!(failures, "\n{stack} with {controller} on {}: {error}", PATHS[path].title);
+                            let _ = writeln!(
+                                failures,
+                                "\n{stack} with {controller} on {}: {error}",
+                                PATHS[path].title
+                            );
                             "**failed**".to_owned()
                         }
                         None => "–".to_owned(),
@@ -118,7 +133,9 @@ impl Results {
                 title: row.title.to_owned(),
                 digits: row.digits,
                 bars: (self.stacks.iter().zip(figures))
-                    .map(|(name, figures)| ((*name).to_owned(), figures.as_ref().ok().and_then(|all| all[at])))
+                    .map(|(name, figures)| {
+                        ((*name).to_owned(), figures.as_ref().ok().and_then(|all| all[at]))
+                    })
                     .collect(),
             };
             let panels: Vec<Panel> = workload.rows.iter().enumerate().map(panel).collect();
@@ -132,7 +149,10 @@ impl Results {
             digits: 1,
             bars: (self.impaired.iter().filter(|goodput| goodput.path == path))
                 .map(|goodput| {
-                    (format!("{}, {}", goodput.controller, goodput.stack), goodput.mbit.as_ref().ok().copied())
+                    (
+                        format!("{}, {}", goodput.controller, goodput.stack),
+                        goodput.mbit.as_ref().ok().copied(),
+                    )
                 })
                 .collect(),
         };

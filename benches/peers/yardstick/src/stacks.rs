@@ -22,7 +22,8 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) fn all(root: &Path) -> Vec<Self> {
         let peers = target(&root.join("benches/peers")).join("release");
-        let peer = |name, binary: &str| Self { name, program: peers.join(binary), prefix: &[], udp: name != "tcp" };
+        let peer =
+            |name, binary: &str| Self { name, program: peers.join(binary), prefix: &[], udp: name != "tcp" };
         vec![
             Self { name: "quic", program: target(root).join("release/quic"), prefix: &["perf"], udp: true },
             peer("quinn", "perf-quinn"),
@@ -67,6 +68,7 @@ fn cargo(workspace: &Path, what: &[&str]) -> Result<(), Error> {
     if command.status()?.success() {
         Ok(())
     } else {
-        Err(format!("{} could not be built; benches/peers/README.md says what it needs", workspace.display()).into())
+        Err(format!("{} could not be built; benches/peers/README.md says what it needs", workspace.display())
+            .into())
     }
 }

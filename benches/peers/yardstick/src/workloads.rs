@@ -31,7 +31,12 @@ pub(crate) struct Row {
 /// The figures of a stack, one for each row; an error if no round went well.
 pub(crate) type Figures = Result<Vec<Option<f64>>, String>;
 
-const fn row(title: &'static str, more_is_better: bool, digits: usize, value: fn(&Outcome) -> Option<f64>) -> Row {
+const fn row(
+    title: &'static str,
+    more_is_better: bool,
+    digits: usize,
+    value: fn(&Outcome) -> Option<f64>,
+) -> Row {
     Row { title, more_is_better, digits, value }
 }
 
@@ -46,24 +51,37 @@ fn cpu(run: &Outcome) -> f64 {
 const RATE: Row = row("Gbit/s", true, 2, |run| Some(bytes(run) * 8e-9 / run.client.seconds));
 const COST: Row = row("CPU s/GiB, client + server", false, 2, |run| Some(cpu(run) * GIB / bytes(run)));
 const CLIENT: Row = row("of it the client", false, 2, |run| Some(run.client.cpu_seconds * GIB / bytes(run)));
-const REQUESTS: Row = row("requests/s", true, 0, |run| Some(run.client.exchanges as f64 / run.client.seconds));
+const REQUESTS: Row =
+    row("requests/s", true, 0, |run| Some(run.client.exchanges as f64 / run.client.seconds));
 const P50: Row = row("p50, µs", false, 0, |run| Some(run.client.latency.as_ref()?.p50_us));
 const P99: Row = row("p99, µs", false, 0, |run| Some(run.client.latency.as_ref()?.p99_us));
-const PER_REQUEST: Row =
-    row("CPU µs a request, client + server", false, 2, |run| Some(cpu(run) * 1e6 / run.client.exchanges as f64));
+const PER_REQUEST: Row = row("CPU µs a request, client + server", false, 2, |run| {
+    Some(cpu(run) * 1e6 / run.client.exchanges as f64)
+});
 const HANDSHAKES: Row =
     row("handshakes/s", true, 0, |run| Some(run.client.connections as f64 / run.client.seconds));
 const PER_HANDSHAKE: Row = row("CPU µs a handshake, client + server", false, 0, |run| {
     Some(cpu(run) * 1e6 / run.client.connections as f64)
 });
-const MEMORY: Row = row("server bytes a connection", false, 0, |run| {
-    Some(run.grown? as f64 / run.client.connections as f64)
-});
+const MEMORY: Row =
+    row("server bytes a connection", false, 0, |run| Some(run.grown? as f64 / run.client.connections as f64));
 
 /// All workloads, in the order in which they are run and told.
 pub(crate) const ALL: &[Workload] = &[
-    Workload { name: "download", title: "Download, one stream", seconds: 1.5, args: &["download"], rows: &[RATE, COST, CLIENT] },
-    Workload { name: "upload", title: "Upload, one stream", seconds: 1.5, args: &["upload"], rows: &[RATE, COST, CLIENT] },
+    Workload {
+        name: "download",
+        title: "Download, one stream",
+        seconds: 1.5,
+        args: &["download"],
+        rows: &[RATE, COST, CLIENT],
+    },
+    Workload {
+        name: "upload",
+        title: "Upload, one stream",
+        seconds: 1.5,
+        args: &["upload"],
+        rows: &[RATE, COST, CLIENT],
+    },
     Workload {
         name: "rr",
         title: "Requests of 64 B for 1 KiB, 100 at once",
@@ -103,7 +121,13 @@ pub(crate) const ALL: &[Workload] = &[
 
 impl Workload {
     /// Runs it on all stacks in turn, round after round. Gives the medians of each.
-    pub(crate) fn measure(&self, bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f64) -> Vec<Figures> {
+    pub(crate) fn measure(
+        &self,
+        bench: &Bench,
+        stacks: &[Stack],
+        rounds: usize,
+        seconds: f64,
+    ) -> Vec<Figures> {
         let mut load: Vec<String> = self.args.iter().map(|word| (*word).to_owned()).collect();
         load.extend(["--duration".to_owned(), format!("{seconds}s")]);
         let limit = Duration::from_secs_f64(seconds + 20.0);
@@ -124,7 +148,8 @@ impl Workload {
         let told = match run {
             Ok(run) => {
                 let figure = |row: &Row| {
-                    let value = (row.value)(run).map_or("-".to_owned(), |value| format!("{value:.*}", row.digits));
+                    let value =
+                        (row.value)(run).map_or("-".to_owned(), |value| format!("{value:.*}", row.digits));
                     format!("{value} {}", row.title)
                 };
                 self.rows.iter().map(figure).collect::<Vec<_>>().join(", ")
@@ -138,7 +163,11 @@ impl Workload {
         let good: Vec<&Outcome> = runs.iter().filter_map(|run| run.as_ref().ok()).collect();
         match runs.iter().find_map(|run| run.as_ref().err()) {
             Some(error) if good.is_empty() => Err(error.clone()),
-            _ => Ok(self.rows.iter().map(|row| median(good.iter().filter_map(|run| (row.value)(run)))).collect()),
+            _ => Ok(self
+                .rows
+                .iter()
+                .map(|row| median(good.iter().filter_map(|run| (row.value)(run))))
+                .collect()),
         }
     }
 }
