@@ -69,9 +69,8 @@ async fn accept(endpoint: Endpoint, service: Arc<Service>) {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             while let Some(stream) = connection.accept().await {
-                let service = Arc::clone(&service);
                 let stream = Arc::new(stream);
-                tokio::spawn(async move { service.stream(Half(Arc::clone(&stream)), Half(stream)).await });
+                tokio::spawn(Arc::clone(&service).stream(Half(Arc::clone(&stream)), Half(stream)));
             }
         });
     }

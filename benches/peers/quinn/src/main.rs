@@ -69,8 +69,7 @@ async fn accept(endpoint: Endpoint, service: Arc<Service>) {
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             while let Ok((send, recv)) = connection.accept_bi().await {
-                let service = Arc::clone(&service);
-                tokio::spawn(async move { service.stream(Half(send), Half(recv)).await });
+                tokio::spawn(Arc::clone(&service).stream(Half(send), Half(recv)));
             }
         });
     }

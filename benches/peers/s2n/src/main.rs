@@ -84,9 +84,8 @@ async fn accept(mut server: Server, service: Arc<Service>) {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             while let Ok(Some(stream)) = connection.accept_bidirectional_stream().await {
-                let service = Arc::clone(&service);
                 let (recv, send) = stream.split();
-                tokio::spawn(async move { service.stream(Half(send), Half(recv)).await });
+                tokio::spawn(Arc::clone(&service).stream(Half(send), Half(recv)));
             }
         });
     }

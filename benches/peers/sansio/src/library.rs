@@ -155,6 +155,8 @@ fn config() -> quiche::Config {
     config.set_max_stream_window(window);
     config.set_initial_max_streams_bidi(STREAMS.into());
     config.set_initial_max_streams_uni(STREAMS.into());
+    // It takes only so many windows' worth from the application; the others have a send buffer of 10 MB.
+    config.set_send_capacity_factor(100.0);
     config.enable_pacing(false);
     config
 }
