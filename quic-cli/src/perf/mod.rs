@@ -15,6 +15,7 @@ use crate::version::Version;
 use quic_perf::{Load, units};
 use quic_tokio::IoStats;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub(crate) struct ServerArgs {
     /// The versions of QUIC
     #[arg(long, value_name = "V", default_value = "v1")]
     version: Version,
+    /// Spread the connections over so many sockets, each with a task that drives it
+    #[arg(long, value_name = "N", default_value = "1")]
+    shards: NonZeroU8,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
