@@ -111,7 +111,7 @@ impl Router {
         let handle = self.demux.insert().ok_or(ConnectError::TooManyConnections)?;
         if self.config.cid_len == 0 && !self.demux.set_tuple(handle, to) {
             self.demux.remove(handle);
-            return Err(ConnectError::TooManyConnections);
+            return Err(ConnectError::Ambiguous(to.remote));
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
         // Made now, as a connection does not know how to make one.
@@ -119,7 +119,7 @@ impl Router {
             (config.versions.len() > 1).then(|| self.init(now, to, version, Arc::clone(&config.transport)));
         let connection = Connection::client(init, again, config, server_name).and_then(|connection| {
             let routed = !connection.is_routed_by_address() || self.demux.set_tuple(handle, to);
-            if routed { Ok(connection) } else { Err(ConnectError::TooManyConnections) }
+            if routed { Ok(connection) } else { Err(ConnectError::Ambiguous(to.remote)) }
         });
         match connection {
             Ok(mut connection) => {

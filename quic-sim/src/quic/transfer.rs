@@ -28,6 +28,13 @@ impl Transfer {
         Self { dir: Dir::Uni, up, down: 0, reset_at: None, stop_at: None }
     }
 
+    /// The same on a bidirectional stream, for protocols without others.
+    #[must_use]
+    pub const fn both_ways(mut self) -> Self {
+        self.dir = Dir::Bi;
+        self
+    }
+
     /// The client resets the stream once it has written `bytes` of it, if it is that long. The server resets its direction in turn.
     #[must_use]
     pub const fn reset_at(mut self, bytes: u64) -> Self {
