@@ -91,7 +91,7 @@ networks! {
     loss_of_1_percent: |s| s.loss(percent(1));
     loss_of_5_percent: |s| s.loss(percent(5));
     loss_of_20_percent: |s| s.loss(percent(20));
-    loss_in_bursts: |s| s.loss(Loss::bursts(percent(3), 6.0));
+    loss_in_bursts: |s| s.loss(Loss::bursts(percent(3), 4.0));
     reordering: |s| s.reorder(percent(10), ms(15));
     duplicates: |s| s.duplicate(percent(20));
     corruption: |s| s.corrupt(percent(3));
@@ -293,7 +293,9 @@ fn nothing_is_left_behind() {
     let losses = [(1, Probability::NEVER), (2, percent(20)), (3, percent(40))];
     for ((seed, loss), (_, config)) in losses.into_iter().flat_map(|loss| families().map(|f| (loss, f))) {
         let transfers = vec![Transfer::bidi(5_000, 5_000)];
-        let (client, server) = (config.clone(), config);
+        let patient = TransportConfig::default().handshake_timeout(secs(60)).build().unwrap();
+        let client = HostConfig { transport: patient, ..config };
+        let server = client.clone();
         let scenario = Scenario::between(
             move |setup| Host::client(setup, &client, transfers.clone()),
             move |setup| Host::server(setup, &server),
