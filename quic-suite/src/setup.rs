@@ -4,6 +4,7 @@
 
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use quic_proto::crypto::rustls::{Identity, client_config, server_config};
+use quic_proto::gquic::{self, ProofSource, ServerTrust};
 use quic_proto::invariants::Version;
 use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -57,20 +58,33 @@ impl Setup {
 
     /// The configurations. The server's certificate is for `localhost`.
     pub fn build(self) -> Configs {
+        let (client, server) = self.speak();
+        let valid = "the setup is valid";
+        Configs {
+            endpoint: EndpointConfig::new(&[8; 32]).build().expect(valid),
+            client: client.transport(self.client.build().expect(valid)).build().expect(valid),
+            server: server.transport(self.server.build().expect(valid)).build().expect(valid),
+        }
+    }
+
+    /// Configurations of the version, but for limits and timing.
+    fn speak(&self) -> (ClientConfig, ServerConfig) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
         let chain = vec![made.cert.der().clone()];
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).expect("it is a certificate");
-        let server_tls = server_config(Identity { chain, key }, &[ALPN]).expect("the key fits");
+        let identity = Identity { chain, key };
+        if self.version == Version::Q044 {
+            let trust = ServerTrust::with_roots(roots).expect("there is a root");
+            let proof = ProofSource::from_identity(identity).expect("the key is of a kind that can sign");
+            let client = ClientConfig::of(Arc::new(gquic::ClientConfig::new(trust)));
+            let server = ServerConfig::of(Arc::new(gquic::ServerConfig::new(proof, &[6; 32])), &[7; 32]);
+            return (client, server);
+        }
+        let server_tls = server_config(identity, &[ALPN]).expect("the key fits");
         let client_tls = client_config(roots, &[ALPN]).expect("there is a root");
         let client = ClientConfig::new(Arc::new(client_tls)).versions(&[self.version]);
-        let server = ServerConfig::new(Arc::new(server_tls), &[7; 32]);
-        let valid = "the setup is valid";
-        Configs {
-            endpoint: EndpointConfig::new(&[8; 32]).versions(&[self.version]).build().expect(valid),
-            client: client.transport(self.client.build().expect(valid)).build().expect(valid),
-            server: server.transport(self.server.build().expect(valid)).build().expect(valid),
-        }
+        (client, ServerConfig::new(Arc::new(server_tls), &[7; 32]))
     }
 }

@@ -1,10 +1,9 @@
 //! How connections begin.
 
+use super::differences::{self, accept, is_refusal, open};
 use super::pattern;
-use crate::{
-    ALPN, Adapter, Connection, Endpoint, Incoming, Pair, RecvStream, SendStream, Setup, both, poll_once,
-};
-use quic_proto::error::{AppError, ConnectionError, TransportErrorCode};
+use crate::{Adapter, Connection, Endpoint, Incoming, Pair, RecvStream, SendStream, Setup, both, poll_once};
+use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::invariants::Version;
 use std::time::Duration;
 
@@ -13,20 +12,18 @@ pub fn both_ends_agree<A: Adapter>(version: Version) {
     A::run(Setup::new(version), async |pair| {
         let (client, server) = pair.connect().await;
         assert_eq!((client.version(), server.version()), (version, version));
-        assert_eq!((client.protocol(), server.protocol()), (Some(ALPN.to_vec()), Some(ALPN.to_vec())));
+        let protocol = differences::protocol(version);
+        assert_eq!((client.protocol(), server.protocol()), (protocol.clone(), protocol));
         assert_eq!((pair.client.open_connections(), pair.server.open_connections()), (1, 1));
     });
 }
 
-/// A client that is not wanted hears of it, with the code of RFC 9000 §20.1.
+/// A client that is not wanted hears of it.
 pub fn refused_clients_are_told<A: Adapter>(version: Version) {
     A::run(Setup::new(version), async |pair| {
         let refusing = async { pair.server.accept().await.expect("it is open").refuse() };
         match both(pair.client.connect(), refusing).await.0 {
-            Err(ConnectionError::PeerTransport(error)) => {
-                assert_eq!(error.code, TransportErrorCode::CONNECTION_REFUSED);
-            }
-            Err(other) => panic!("{other}"),
+            Err(reason) => assert!(is_refusal(version, &reason), "{reason}"),
             Ok(_) => panic!("it was refused"),
         }
         pair.client.wait_idle().await;
@@ -110,13 +107,13 @@ pub fn many_connections_at_once<A: Adapter>(version: Version) {
         assert_eq!((pair.client.open_connections(), pair.server.open_connections()), (40, 40));
         let mut sends = Vec::new();
         for (number, (client, _)) in connections.iter().enumerate() {
-            let mut send = client.open_uni().await.expect("it is open");
+            let (mut send, _back) = open(&client).await.expect("it is open");
             send.write_all(&pattern(20_000, number as u8)).await.expect("there is room");
             assert!(send.finish());
-            sends.push(send);
+            sends.push((send, _back));
         }
         for (number, (_, server)) in connections.iter().enumerate().rev() {
-            let mut recv = server.accept_uni().await.expect("it was opened");
+            let (mut recv, _back) = accept(&server).await.expect("it was opened");
             assert!(recv.read_to_end().await == Ok(pattern(20_000, number as u8)), "connection {number}");
         }
         close_all(pair, &connections).await;
