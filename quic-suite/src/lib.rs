@@ -17,11 +17,11 @@ pub mod on_tokio;
 mod setup;
 mod together;
 
-pub use quic_proto::invariants::Version;
 pub use setup::{ALPN, Configs, Setup};
 pub use together::{both, poll_once};
 
 use quic_proto::error::{AppError, ConnectionError};
+use quic_proto::invariants::Version;
 use std::time::Duration;
 
 /// Something that joins a client's and a server's endpoint and has a behaviour act on them.

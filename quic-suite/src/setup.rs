@@ -58,7 +58,15 @@ impl Setup {
 
     /// The configurations. The server's certificate is for `localhost`.
     pub fn build(self) -> Configs {
-        let (client, server) = self.speak();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let identity = Identity { chain: vec![made.cert.der().clone()], key };
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("it is a certificate");
+        let (client, server) = match self.version {
+            Version::Q044 => google(identity, roots),
+            version => ietf(version, identity, roots),
+        };
         let valid = "the setup is valid";
         Configs {
             endpoint: EndpointConfig::new(&[8; 32]).build().expect(valid),
@@ -66,25 +74,18 @@ impl Setup {
             server: server.transport(self.server.build().expect(valid)).build().expect(valid),
         }
     }
+}
 
-    /// Configurations of the version, but for limits and timing.
-    fn speak(&self) -> (ClientConfig, ServerConfig) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-        let chain = vec![made.cert.der().clone()];
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).expect("it is a certificate");
-        let identity = Identity { chain, key };
-        if self.version == Version::Q044 {
-            let trust = ServerTrust::with_roots(roots).expect("there is a root");
-            let proof = ProofSource::from_identity(identity).expect("the key is of a kind that can sign");
-            let client = ClientConfig::of(Arc::new(gquic::ClientConfig::new(trust)));
-            let server = ServerConfig::of(Arc::new(gquic::ServerConfig::new(proof, &[6; 32])), &[7; 32]);
-            return (client, server);
-        }
-        let server_tls = server_config(identity, &[ALPN]).expect("the key fits");
-        let client_tls = client_config(roots, &[ALPN]).expect("there is a root");
-        let client = ClientConfig::new(Arc::new(client_tls)).versions(&[self.version]);
-        (client, ServerConfig::new(Arc::new(server_tls), &[7; 32]))
-    }
+fn ietf(version: Version, identity: Identity, roots: RootCertStore) -> (ClientConfig, ServerConfig) {
+    let server = server_config(identity, &[ALPN]).expect("the key fits");
+    let client = client_config(roots, &[ALPN]).expect("there is a root");
+    let client = ClientConfig::new(Arc::new(client)).versions(&[version]);
+    (client, ServerConfig::new(Arc::new(server), &[7; 32]))
+}
+
+fn google(identity: Identity, roots: RootCertStore) -> (ClientConfig, ServerConfig) {
+    let trust = ServerTrust::with_roots(roots).expect("there is a root");
+    let proof = ProofSource::from_identity(identity).expect("the key fits");
+    let client = ClientConfig::of(Arc::new(gquic::ClientConfig::new(trust)));
+    (client, ServerConfig::of(Arc::new(gquic::ServerConfig::new(proof, &[7; 32])), &[6; 32]))
 }

@@ -1,6 +1,7 @@
 //! The suite on quic-sim.
 
+use quic_proto::invariants::Version;
 use quic_suite::{on_sim::Sim, suite};
 
-suite!(v1, Sim, V1);
-suite!(q044, Sim, Q044);
+suite!(v1, Sim, Version::V1);
+suite!(q044, Sim, Version::Q044);

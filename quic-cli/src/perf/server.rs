@@ -2,13 +2,13 @@
 
 use super::{ServerArgs, datagrams};
 use crate::failure::Failure;
-use crate::serve::say;
+use crate::serve::{say, secret};
 use crate::tls;
 use crate::version::Version;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
-use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quic_tokio::{AppError, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream};
 use std::sync::Arc;
 
 pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
@@ -23,7 +23,8 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     }
     let config = Version::V1.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
-    let endpoint = Endpoint::server(config, args.listen);
+    let endpoint_config = EndpointConfig::new(&secret()?);
+    let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
     say(&format!("listening on {address}"));

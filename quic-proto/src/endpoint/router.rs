@@ -92,8 +92,8 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the address, the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
-    /// this address already).
+    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already and
+    /// the peer's packets would not be told apart.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -111,7 +111,7 @@ impl Router {
         let handle = self.demux.insert().ok_or(ConnectError::TooManyConnections)?;
         if self.config.cid_len == 0 && !self.demux.set_tuple(handle, to) {
             self.demux.remove(handle);
-            return Err(ConnectError::Ambiguous(to.remote));
+            return Err(ConnectError::AddressInUse(to.remote));
         }
         let init = self.init(now, to, version, Arc::clone(&config.transport));
         // Made now, as a connection does not know how to make one.
@@ -119,7 +119,7 @@ impl Router {
             (config.versions.len() > 1).then(|| self.init(now, to, version, Arc::clone(&config.transport)));
         let connection = Connection::client(init, again, config, server_name).and_then(|connection| {
             let routed = !connection.is_routed_by_address() || self.demux.set_tuple(handle, to);
-            if routed { Ok(connection) } else { Err(ConnectError::Ambiguous(to.remote)) }
+            if routed { Ok(connection) } else { Err(ConnectError::AddressInUse(to.remote)) }
         });
         match connection {
             Ok(mut connection) => {
@@ -252,6 +252,7 @@ impl Router {
                 }
             }
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            EndpointEventKind::ReleaseAddress => self.demux.clear_tuple(handle),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
                     tracing::warn!(
@@ -281,6 +282,17 @@ impl Router {
         self.demux.len()
     }
 
+    /// Whether a datagram belongs to a connection here, or to a client that waits.
+    pub fn owns(&mut self, datagram: &Datagram<'_>) -> bool {
+        let peeked = peek(datagram.payload, self.config.cid_len);
+        self.owner(datagram, peeked.as_ref().ok()).is_some()
+    }
+
+    /// Whether there are connections to which packets come without an id of ours: they are found by their addresses.
+    pub fn routes_by_address(&self) -> bool {
+        self.demux.has_tuples()
+    }
+
     /// How many clients wait for a decision.
     pub fn waiting(&self) -> usize {
         self.pending.len()
@@ -300,19 +312,7 @@ impl Router {
             ) => Cid::new(dcid).ok(),
             Err(_) => None,
         };
-        // A short header without an id is found by the addresses alone.
-        let short = matches!(peeked, Ok(Peeked::Short { .. }));
-        match dcid.and_then(|dcid| self.lookup(path, &dcid, short)) {
-            Some(Target::Connection(handle)) => return Routed::Connection(handle),
-            Some(Target::Pending(id)) => return self.buffer(id, datagram),
-            None => {}
-        }
-        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
-        // versions might allow the use of a long header."
-        if let Some(handle) = self.demux.by_reset(path.remote, payload) {
-            return Routed::Connection(handle);
-        }
-        match self.lookup_old(path, payload) {
+        match self.owner(datagram, peeked.as_ref().ok()) {
             Some(Target::Connection(handle)) => return Routed::Connection(handle),
             Some(Target::Pending(id)) => return self.buffer(id, datagram),
             None => {}
@@ -329,6 +329,24 @@ impl Router {
             Ok(Peeked::VersionNegotiation { .. }) => Routed::Dropped(DropReason::UnknownConnection),
             Err(_) => Routed::Dropped(DropReason::Malformed),
         }
+    }
+
+    /// Who has a claim to a datagram.
+    fn owner(&mut self, datagram: &Datagram<'_>, peeked: Option<&Peeked<'_>>) -> Option<Target> {
+        let (path, payload) = (datagram.path, &*datagram.payload);
+        let named = peeked.and_then(|peeked| {
+            let (Peeked::Short { dcid }
+            | Peeked::Long { dcid, .. }
+            | Peeked::VersionNegotiation { dcid, .. }) = peeked;
+            // A short header without an id is found by the addresses alone.
+            let short = matches!(peeked, Peeked::Short { .. });
+            Cid::new(dcid).ok().and_then(|dcid| self.lookup(path, &dcid, short))
+        });
+        // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+        // versions might allow the use of a long header."
+        named
+            .or_else(|| self.demux.by_reset(path.remote, payload).map(Target::Connection))
+            .or_else(|| self.lookup_old(path, payload))
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
