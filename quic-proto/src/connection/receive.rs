@@ -56,7 +56,8 @@ impl Connection {
         }
         // RFC 9000 §9: "An endpoint MUST NOT initiate connection migration before the handshake is confirmed"; "If a client receives packets
         // from an unknown server address, the client MUST discard these packets."
-        (self.engine.side.is_server() && self.engine.confirmed && self.engine.config.migration)
+        // A server may not know yet that its client has confirmed the handshake: what is authentic tells it.
+        (self.engine.side.is_server() && self.family.is_established() && self.engine.config.migration)
             .then_some(Place::Elsewhere)
     }
 
