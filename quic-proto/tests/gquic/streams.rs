@@ -3,6 +3,7 @@
 use crate::common::{Fate, Pair, address, closed, read_all};
 use crate::support::{connected, pair_with, send};
 use quic_proto::config::TransportConfig;
+use quic_proto::connection::Connection;
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
@@ -184,6 +185,39 @@ fn who_wants_no_answer_says_so_without_spoiling_the_request() {
 }
 
 #[test]
+fn who_wants_no_answer_can_say_all_to_a_peer_that_answers_first() {
+    const LEN: usize = 200_000;
+    let windows = TransportConfig::default().stream_window(32_768, 65_536);
+    let (mut pair, c, s) = connected(windows);
+    let id = send(pair.c(c), b"request", false);
+    pair.settle();
+    pair.c(c).recv_stream(id).unwrap().stop(AppError::from(0)).unwrap();
+    let write = |connection: &mut Connection, left: &mut usize| {
+        let mut stream = connection.send_stream(id).unwrap();
+        *left -= stream.write(&vec![1; *left]).unwrap_or(0);
+        if *left == 0 {
+            // The server may be asked to stop by then.
+            let _ = stream.finish();
+        }
+    };
+    // The server does not read before it has written everything: as the file server of a quic-go program would.
+    let (mut request, mut answer, mut came) = (LEN, LEN, 0);
+    for _ in 0..100 {
+        if request > 0 {
+            write(pair.c(c), &mut request);
+        }
+        if answer > 0 {
+            write(pair.s(s), &mut answer);
+        } else {
+            came += read_all(pair.s(s), id).0.len();
+        }
+        pair.run(Duration::from_millis(20));
+    }
+    assert_eq!((request, answer, came), (0, 0, b"request".len() + LEN));
+    assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
+}
+
+#[test]
 fn a_reset_after_the_end_is_not_answered() {
     let (mut pair, c, s) = usual();
     let id = send(pair.c(c), b"long request", false);
@@ -281,4 +315,29 @@ fn a_client_whose_address_changes_is_followed() {
         }
     }
     assert_eq!(read_all(pair.c(c), id).0.len(), 50_000);
+}
+
+#[test]
+fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
+    // With windows so large that no update is due.
+    let wide =
+        TransportConfig::default().stream_window(32 << 20, 32 << 20).connection_window(32 << 20, 32 << 20);
+    let (mut pair, c, s) = connected(wide);
+    let id = send(pair.c(c), b"much, please", true);
+    pair.settle();
+    let before = pair.c(c).stats().sent;
+    let mut left = 2_000_000;
+    while left > 0 {
+        if let Ok(len) = pair.s(s).send_stream(id).unwrap().write(&vec![2; left.min(100_000)]) {
+            left -= len;
+        }
+        pair.run(Duration::from_millis(10));
+        read_all(pair.c(c), id);
+    }
+    let after = pair.c(c).stats().sent;
+    let (acks, pings) = (after.frames.ack - before.frames.ack, after.frames.ping - before.frames.ping);
+    // Chapter 5: after 19 packets with nothing but an ACK.
+    assert!(acks > 40 && (acks / 20 - 2..=acks / 20 + 2).contains(&pings), "{acks} acks, {pings} pings");
+    // From packet 100 on every tenth is acknowledged at once.
+    assert!(acks < 1_400 / 4, "{acks}");
 }
