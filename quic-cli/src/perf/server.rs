@@ -53,9 +53,8 @@ async fn client(incoming: Incoming, service: Arc<Service>) {
     let one_way = one_way_streams(connection.clone(), Arc::clone(&service));
     let both_ways = async {
         while let Ok((send, recv)) = connection.accept_bi().await {
-            let service = Arc::clone(&service);
             // A stream that fails is the client's to tell.
-            tokio::spawn(async move { service.stream(Half(send), Half(recv)).await });
+            tokio::spawn(Arc::clone(&service).stream(Half(send), Half(recv)));
         }
     };
     tokio::join!(both_ways, one_way);

@@ -74,7 +74,8 @@ pub struct StreamRules {
     pub concurrent_limits: Option<u64>,
     /// How many bidirectional streams beyond the limit the peer may have open before that is a violation.
     pub tolerance: u64,
-    /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known.
+    /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known. Until then the peer may go on:
+    /// it might not read what we have to say before it has sent all of its own.
     pub stop_tells_end: bool,
     /// The stream whose bytes do not count for the connection's flow control.
     pub unmetered: Option<StreamId>,
@@ -400,6 +401,19 @@ impl Streams {
     }
 
     /// Credits bytes that left our buffers, or never entered them, to the connection's window.
+    /// Credits bytes of a stream that were read or dropped to both windows.
+    fn credit(&mut self, slot: u32, amount: u64) {
+        let Some(stream) = self.table.get(slot) else { return };
+        let metered = stream.metered;
+        let Some(recv) = stream.recv.as_mut() else { return };
+        if recv.credit.consume(amount, self.now, self.rtt) && stream.wants_credit(&self.config.rules) {
+            self.want(slot, intents::CREDIT);
+        }
+        if metered {
+            self.consume(amount);
+        }
+    }
+
     fn consume(&mut self, amount: u64) {
         if amount > 0 && self.recv_credit.consume(amount, self.now, self.rtt) {
             self.wants |= intents::MAX_DATA;

@@ -70,9 +70,7 @@ impl Streams {
             }
         } else {
             recv.finish_stopped();
-            if metered {
-                self.consume(growth);
-            }
+            self.credit(slot, growth);
             self.forget_if_over(slot);
         }
         Ok(Received::Stored)

@@ -416,6 +416,16 @@ fn a_stop_that_tells_the_end_waits_for_it() {
     ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
     ends[0].recv_stream(id).unwrap().stop(AppError::from(3)).unwrap();
     assert_eq!((ends[0].peek_intent(), ends[0].end_of(id)), (None, None));
+    // What the peer sends meanwhile is dropped, and it gets credit for more of it.
+    let data = vec![0; ends[0].config.stream_window as usize];
+    ends[0].on_stream(Instant::EPOCH, RTT, id, 0, &data, false).unwrap();
+    let intents: Vec<_> = std::iter::from_fn(|| {
+        let intent = ends[0].peek_intent()?;
+        ends[0].take_intent(&intent);
+        Some(intent)
+    })
+    .collect();
+    assert!(intents.iter().any(|intent| matches!(intent, Intent::MaxStreamData(..))), "{intents:?}");
     ends[0].send_stream(id).unwrap().finish().unwrap();
     assert_eq!(ends[0].end_of(id), Some(5));
     assert_eq!(ends[0].peek_intent(), Some(Intent::StopSending { id, code: AppError::from(3) }));

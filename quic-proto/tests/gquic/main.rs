@@ -8,6 +8,7 @@ mod common;
 mod describe;
 mod handshake;
 mod hostile;
+mod log;
 mod raw;
 mod role_play;
 mod streams;
