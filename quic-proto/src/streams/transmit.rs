@@ -66,6 +66,7 @@ impl Streams {
         }
         if fin {
             send.on_fin_sent();
+            self.vacate_if_told(slot);
         }
         self.stats.sent += len as u64;
         if !new {
