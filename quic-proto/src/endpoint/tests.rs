@@ -188,12 +188,14 @@ fn an_endpoint_knows_what_is_its_own() {
     pair.server.handle_datagram(pair.now, Datagram { path, ecn: None, payload: &mut first.clone() });
     assert!(owns(&mut pair.server, first, 1), "a client that waits has a claim to its datagrams");
     assert!(!owns(&mut pair.server, first, 3), "from its own address");
+    let client = pair.server.poll_incoming().unwrap();
+    pair.server.accept(pair.now, client).unwrap();
     pair.settle();
-    pair.client.connection(handle).unwrap().ping();
+    pair.client.connection(handle).unwrap().close(pair.now, AppError::from(1), b"");
     let transmit = pair.client.poll_transmit(pair.now, &mut pair.buf, ONE).unwrap();
-    let ping = &mut pair.buf[..transmit.len].to_vec();
-    assert!(owns(&mut pair.server, ping, 3), "an id counts wherever it comes from");
-    assert!(!owns(&mut other.server, ping, 1));
+    let close = &mut pair.buf[..transmit.len].to_vec();
+    assert!(owns(&mut pair.server, close, 3), "an id counts wherever it comes from");
+    assert!(!owns(&mut other.server, close, 1));
     assert!(!pair.server.routes_by_address() && !owns(&mut pair.server, &mut [], 1));
 
     let mut rng = Box::new(SeededRng::from_u64(9));
