@@ -364,9 +364,9 @@ impl Streams {
         if id.initiator() != self.config.side {
             let opened = &mut self.peer_opened[dir as usize];
             if vacated {
-                opened.on_over()
+                opened.on_over();
             } else {
-                opened.on_closed()
+                opened.on_closed();
             }
             if concurrent.is_some() {
                 opened.advertise(opened.target());
