@@ -1,8 +1,7 @@
 #!/bin/sh
-# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; in bulk also of ours as Google QUIC, in
-# handshakes of rustls alone. The
-# difference of two sizes removes what the start costs. Arguments: bulk (the default), rr or handshake, and where to keep the profile of our
-# longer run, for callgrind_annotate.
+# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; in bulk of quic-proto as Google QUIC, in
+# handshakes of rustls alone, too. The difference of two sizes removes what the start costs. Arguments: bulk (the default), rr or handshake,
+# and where to keep the profile of our longer run, for callgrind_annotate.
 set -eu
 cd "$(dirname "$0")/.."
 if ! command -v valgrind >/dev/null; then
