@@ -9,11 +9,15 @@ use quic_proto::config::TransportConfig;
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
-use quic_proto::gquic::{self, ServerTrust};
+use quic_proto::gquic::{self, ProofSource, ServerTrust};
 use quic_proto::id::Dir;
 use quic_proto::invariants::Version;
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::time::Duration;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use std::sync::Arc;
 
 #[test]
 fn foobar_comes_back() {
@@ -211,6 +215,40 @@ fn who_is_not_believed_is_told_so() {
     let c = pair.connect(&client(gquic::ClientConfig::new(ServerTrust::danger_accept_any_certificate())));
     pair.settle();
     assert!(pair.c(c).is_established());
+}
+
+/// A key of a length that our libraries neither sign with nor verify.
+#[derive(Debug)]
+struct ShortKey;
+
+impl SigningKey for ShortKey {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        Some(Box::new(Self))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::RSA
+    }
+}
+
+impl Signer for ShortKey {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![1; 128])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::RSA_PSS_SHA256
+    }
+}
+
+#[test]
+fn the_short_keys_of_quic_gos_examples_do_for_who_believes_everybody() {
+    let leaf = CertificateDer::from(&include_bytes!("../../testdata/gquic/rsa-1024-cert.der")[..]);
+    let source = ProofSource::new(vec![leaf], Arc::new(ShortKey)).unwrap();
+    let mut pair = Pair::new(server(gquic::ServerConfig::new(source, &[7; 32])));
+    let c = pair.connect(&client(gquic::ClientConfig::new(ServerTrust::danger_accept_any_certificate())));
+    pair.settle();
+    assert!(pair.c(c).is_established(), "{:?}", pair.client_closed());
 }
 
 #[test]
