@@ -1,14 +1,15 @@
 //! What two connections cost in one thread and in virtual time, by quic-proto and by quinn-proto.
 //!
 //! [`link`] owns the clock and the wires, [`workloads`] the applications, [`ours`] and [`theirs`] put the two libraries below them, [`tls`] is
-//! rustls alone, [`counting`] counts the heap. [`per_task`] is apart: a server over real sockets, for `bin/tasks.rs`. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size
+//! rustls alone, [`counting`] counts the heap. [`drivers`] is apart: servers on
+//! real sockets, for `bin/tasks.rs`. Both libraries are set up alike: the same cipher suite, windows, datagram size, batch size
 //! and congestion control; the only differences are those of their interfaces, which the README lists.
 
 pub mod counting;
+pub mod drivers;
 pub mod library;
 pub mod link;
 pub mod ours;
-pub mod per_task;
 pub mod theirs;
 pub mod tls;
 pub mod workloads;

@@ -1,16 +1,15 @@
 //! The workloads of a client.
 //!
 //! Owns the traits [`Client`] and [`Connection`], by which a stack is plugged in, and [`run`]. Invariants: what is measured begins after the
-//! connections are open, but for handshakes; each task has a histogram of its own, so that recording costs no lock; the first failure
-//! ends a run. Timers: the end of the run, which tasks compare the clock with before they begin something new.
+//! connections are open, but for handshakes; the first failure ends a run. Timers: the end of the run, which tasks compare the clock with before they begin something new.
 
 use crate::facts::{Datagrams, Latency, histogram, record};
 use crate::{Ask, Body, Error, Load, Report, Tally, Workload, cpu_time, resident_bytes};
 use hdrhistogram::Histogram;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -37,7 +36,7 @@ pub trait Connection: Clone + Send + Sync + 'static {
 /// # Errors
 /// If a connection cannot be made, or one fails.
 pub async fn run<C: Client>(client: &C, load: &Load) -> Result<Report, Error> {
-    let mut run = Run::new(client.clone(), load.clone());
+    let run = Run::new(client.clone(), load.clone());
     let live = run.show_progress();
     let measured = run.measure().await;
     if let Some(live) = live {
@@ -51,7 +50,27 @@ struct Run<C: Client> {
     client: C,
     load: Load,
     tally: Arc<Tally>,
-    times: Histogram<u64>,
+    times: Times,
+}
+
+/// How long things took. One histogram for all tasks: each has tens of thousands of counters, which would be cleared and added up for
+/// every task.
+#[derive(Clone)]
+struct Times(Arc<Mutex<Histogram<u64>>>);
+
+impl Times {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(histogram())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
+        // A histogram is whole between two calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, since: Instant) {
+        record(&mut self.lock(), since.elapsed());
+    }
 }
 
 /// When tasks that repeat something stop.
@@ -84,16 +103,14 @@ impl Limit {
 
 impl<C: Client> Run<C> {
     fn new(client: C, load: Load) -> Self {
-        Self { client, load, tally: Arc::default(), times: histogram() }
+        Self { client, load, tally: Arc::default(), times: Times::new() }
     }
 
-    async fn measure(&mut self) -> Result<Report, Error> {
+    async fn measure(&self) -> Result<Report, Error> {
         let connections = match self.load.workload {
             Workload::Handshake | Workload::Idle => Vec::new(),
             _ => self.connect(u64::from(self.load.connections)).await?,
         };
-        // Opening connections is not what is measured.
-        self.times.reset();
         let (begun, cpu, memory) = (Instant::now(), cpu_time(), resident_bytes());
         let mut held = Vec::new();
         match self.load.workload {
@@ -112,7 +129,7 @@ impl<C: Client> Run<C> {
             sent_bytes: self.tally.sent_bytes(),
             received_bytes: self.tally.received_bytes(),
             bytes_per_connection: memory_of(&held, memory),
-            latency: Latency::of(&self.times),
+            latency: Latency::of(&self.times.lock()),
             datagrams: self.client.datagrams(),
         };
         if !held.is_empty() {
@@ -124,7 +141,7 @@ impl<C: Client> Run<C> {
     }
 
     /// Opens so many connections, some at once.
-    async fn connect(&mut self, count: u64) -> Result<Vec<C::Connection>, Error> {
+    async fn connect(&self, count: u64) -> Result<Vec<C::Connection>, Error> {
         let limit = Arc::new(Limit { end: None, left: AtomicU64::new(count) });
         let at_once = u64::from(self.load.at_once()).min(8).min(count);
         let mut tasks = JoinSet::new();
@@ -147,7 +164,7 @@ impl<C: Client> Run<C> {
     }
 
     /// One long exchange on each stream.
-    async fn bulk(&mut self, connections: &[C::Connection]) -> Result<(), Error> {
+    async fn bulk(&self, connections: &[C::Connection]) -> Result<(), Error> {
         let much = match self.load.size {
             Some(size) => Body::Bytes(size),
             None => Body::Until(Instant::now() + self.load.duration),
@@ -163,18 +180,15 @@ impl<C: Client> Run<C> {
                 tasks.spawn(async move {
                     connection.exchange(&ask, &tally).await?;
                     tally.exchanged();
-                    Ok::<_, Error>(())
+                    Ok(())
                 });
             }
         }
-        while let Some(done) = tasks.join_next().await {
-            done??;
-        }
-        Ok(())
+        all(tasks).await
     }
 
     /// Requests one after the other in as many tasks as shall be under way at once.
-    async fn requests(&mut self, connections: &[C::Connection]) -> Result<(), Error> {
+    async fn requests(&self, connections: &[C::Connection]) -> Result<(), Error> {
         let limit = Limit::new(&self.load);
         let ask = Ask::new(Body::Bytes(self.load.request), Body::Bytes(self.load.response));
         let mut tasks = JoinSet::new();
@@ -182,23 +196,23 @@ impl<C: Client> Run<C> {
             for _ in 0..self.load.at_once() {
                 let (connection, ask) = (connection.clone(), ask.clone());
                 let (tally, limit) = (Arc::clone(&self.tally), Arc::clone(&limit));
+                let times = self.times.clone();
                 tasks.spawn(async move {
-                    let mut times = histogram();
                     while limit.more() {
                         let begun = Instant::now();
                         connection.exchange(&ask, &tally).await?;
-                        record(&mut times, begun.elapsed());
+                        times.record(begun);
                         tally.exchanged();
                     }
-                    Ok::<_, Error>(times)
+                    Ok(())
                 });
             }
         }
-        self.gather(tasks).await
+        all(tasks).await
     }
 
     /// Requests beside a download on each connection.
-    async fn mixed(&mut self, connections: &[C::Connection]) -> Result<(), Error> {
+    async fn mixed(&self, connections: &[C::Connection]) -> Result<(), Error> {
         let download = Ask::new(Body::Bytes(0), Body::Until(Instant::now() + self.load.duration));
         let mut tasks = JoinSet::new();
         for connection in connections {
@@ -206,38 +220,28 @@ impl<C: Client> Run<C> {
             tasks.spawn(async move { connection.exchange(&ask, &tally).await });
         }
         self.requests(connections).await?;
-        while let Some(done) = tasks.join_next().await {
-            done??;
-        }
-        Ok(())
+        all(tasks).await
     }
 
     /// Connections that are closed as soon as they are open.
-    async fn handshakes(&mut self) -> Result<(), Error> {
+    async fn handshakes(&self) -> Result<(), Error> {
         let limit = Limit::new(&self.load);
         let mut tasks = JoinSet::new();
         for _ in 0..self.load.at_once() {
             let (client, tally, limit) = (self.client.clone(), Arc::clone(&self.tally), Arc::clone(&limit));
+            let times = self.times.clone();
             tasks.spawn(async move {
-                let mut times = histogram();
                 while limit.more() {
                     let begun = Instant::now();
                     let connection = client.connect().await?;
-                    record(&mut times, begun.elapsed());
+                    times.record(begun);
                     connection.close();
                     tally.connected();
                 }
-                Ok::<_, Error>(times)
+                Ok(())
             });
         }
-        self.gather(tasks).await
-    }
-
-    async fn gather(&mut self, mut tasks: JoinSet<Result<Histogram<u64>, Error>>) -> Result<(), Error> {
-        while let Some(done) = tasks.join_next().await {
-            self.times += done??;
-        }
-        Ok(())
+        all(tasks).await
     }
 
     /// Tells twice a second what was moved, if a person looks on.
@@ -259,6 +263,14 @@ impl<C: Client> Run<C> {
             }
         }))
     }
+}
+
+/// Waits for all tasks, of which none may fail.
+async fn all(mut tasks: JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
 }
 
 /// What was moved until some time.

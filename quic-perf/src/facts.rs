@@ -47,7 +47,7 @@ impl Latency {
         }
         let us = |ns: u64| ns as f64 / 1e3;
         let at = |quantile| us(histogram.value_at_quantile(quantile));
-        let buckets = histogram.iter_log(histogram.min().max(1_000), 2.0);
+        let buckets = histogram.iter_log(histogram.min().max(1_000) * 2, 2.0);
         let buckets =
             buckets.map(|step| (us(step.value_iterated_to() + 1), step.count_since_last_iteration()));
         Some(Self {

@@ -6,7 +6,8 @@
 use crate::streams::pour;
 use crate::wire::ResponseSize;
 use crate::{Body, Datagrams, Error, RecvHalf, SendHalf, ServerReport, Tally, cpu_time, resident_bytes};
-use std::sync::OnceLock;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A server of the performance protocol, but for the stack that it stands on.
@@ -58,13 +59,20 @@ impl Service {
         Ok(())
     }
 
-    /// Serves a bidirectional stream (§2.3.2).
-    ///
-    /// # Errors
-    /// If the stream fails, or the client stops it.
-    pub async fn stream<S: SendHalf, R: RecvHalf>(&self, mut send: S, mut recv: R) -> Result<(), Error> {
-        let size = self.request(&mut recv).await?;
-        self.respond(&mut send, size.unwrap_or(0)).await
+    /// Serves a bidirectional stream (§2.3.2), in a task of its own. The future fails if the stream does, or if the client stops it.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn holds its arguments twice, and a server moves this future several times for each request"
+    )]
+    pub fn stream<S: SendHalf, R: RecvHalf>(
+        self: Arc<Self>,
+        mut send: S,
+        mut recv: R,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            let size = self.request(&mut recv).await?;
+            self.respond(&mut send, size.unwrap_or(0)).await
+        }
     }
 
     /// What was done until now.
@@ -111,7 +119,7 @@ mod tests {
     async fn serve(request: &'static [u8]) -> (u64, bool) {
         let (mut up, from_client) = pipe();
         let (to_client, mut down) = pipe();
-        let service = Service::default();
+        let service = Arc::new(Service::default());
         let client = async {
             up.send(bytes::Bytes::from_static(request)).await.unwrap();
             up.finish().unwrap();
@@ -121,7 +129,7 @@ mod tests {
             }
             got
         };
-        let (got, served) = tokio::join!(client, service.stream(to_client, from_client));
+        let (got, served) = tokio::join!(client, Arc::clone(&service).stream(to_client, from_client));
         assert_eq!(service.tally().sent_bytes(), got);
         (got, served.is_ok())
     }
@@ -141,7 +149,7 @@ mod tests {
     async fn an_unlimited_answer_ends_when_the_client_wants_no_more() {
         let (mut up, from_client) = pipe();
         let (to_client, mut down) = pipe();
-        let service = Service::default();
+        let service = Arc::new(Service::default());
         let client = async {
             up.send(bytes::Bytes::from_static(&[0xff; 8])).await.unwrap();
             up.finish().unwrap();
@@ -152,7 +160,7 @@ mod tests {
             // The test's pipe tells its sender only if it is gone.
             drop(down);
         };
-        let ((), served) = tokio::join!(client, service.stream(to_client, from_client));
+        let ((), served) = tokio::join!(client, Arc::clone(&service).stream(to_client, from_client));
         assert!(served.is_err());
         assert!(service.tally().sent_bytes() >= 100 * 1024);
     }

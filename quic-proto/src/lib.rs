@@ -1,7 +1,8 @@
 //! QUIC as a pure state machine: datagrams and a time go in; datagrams, a deadline and events come out.
 //!
 //! There is no socket in here, no clock, no thread and no hidden randomness: the caller owns all of them. The same inputs and the same seed
-//! give the same outputs. [QUIC v1](https://www.rfc-editor.org/rfc/rfc9000) with TLS 1.3 by rustls.
+//! give the same outputs. [QUIC v1](https://www.rfc-editor.org/rfc/rfc9000) with TLS 1.3 by rustls; and Google's Q044 with its
+//! own handshake (`gquic`).
 //!
 //! # The contract
 //!
@@ -92,7 +93,7 @@
 //! | settings | [`config`] |
 //! | TLS | [`crypto::rustls`]; [`crypto::null`] for tests |
 //! | what happened, what went wrong | [`event`], [`error`], [`engine::stats`] |
-//! | how it works inside | `ARCHITECTURE.md`; [`engine`], [`ietf`], [`recovery`], [`congestion`] |
+//! | how it works inside | `ARCHITECTURE.md`; [`engine`], [`ietf`], `gquic`, [`recovery`], [`congestion`] |
 #![forbid(unsafe_code)]
 #![warn(clippy::iter_over_hash_type)]
 

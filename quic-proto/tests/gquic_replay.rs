@@ -16,7 +16,7 @@ use quic_proto::gquic::wire::header::{self, NONCE_LEN, TruncatedNumber, VERSION}
 use quic_proto::gquic::wire::reset::PublicReset;
 use quic_proto::gquic::wire::{Frames, LongType, negotiation};
 use quic_proto::id::{Cid, Side};
-use quic_proto::invariants::Version;
+use quic_proto::invariants::{Version, encode_packed_version_negotiation};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -143,13 +143,15 @@ impl Replay {
             let same = versions.iter().map(|version| u64::from(version.0)).eq(supported.iter().copied());
             // It is written again as it came.
             let mut buffer = [0; 100];
-            let mut w = Writer::new(&mut buffer);
-            if packet[0] & 0x80 != 0 {
-                negotiation::encode_long(&mut w, packet[0], &read.dcid, &read.scid, &versions);
+            let len = if packet[0] & 0x80 != 0 {
+                let numbers: Vec<_> = versions.iter().map(|version| version.0).collect();
+                encode_packed_version_negotiation(&mut buffer, packet[0], &read.dcid, &read.scid, &numbers)?
             } else {
+                let mut w = Writer::new(&mut buffer);
                 negotiation::encode_public(&mut w, read.scid.first_chunk()?, &versions);
-            }
-            (same && w.written() == packet).then_some(())
+                w.len()
+            };
+            (same && buffer[..len] == packet[..]).then_some(())
         };
         assert!(
             self.on_the_wire[1].iter().any(|packet| listed(packet).is_some()),

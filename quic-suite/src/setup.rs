@@ -4,6 +4,7 @@
 
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use quic_proto::crypto::rustls::{Identity, client_config, server_config};
+use quic_proto::gquic::{self, ProofSource, ServerTrust};
 use quic_proto::invariants::Version;
 use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -59,18 +60,32 @@ impl Setup {
     pub fn build(self) -> Configs {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-        let chain = vec![made.cert.der().clone()];
+        let identity = Identity { chain: vec![made.cert.der().clone()], key };
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).expect("it is a certificate");
-        let server_tls = server_config(Identity { chain, key }, &[ALPN]).expect("the key fits");
-        let client_tls = client_config(roots, &[ALPN]).expect("there is a root");
-        let client = ClientConfig::new(Arc::new(client_tls)).versions(&[self.version]);
-        let server = ServerConfig::new(Arc::new(server_tls), &[7; 32]);
+        let (client, server) = match self.version {
+            Version::Q044 => google(identity, roots),
+            version => ietf(version, identity, roots),
+        };
         let valid = "the setup is valid";
         Configs {
-            endpoint: EndpointConfig::new(&[8; 32]).versions(&[self.version]).build().expect(valid),
+            endpoint: EndpointConfig::new(&[8; 32]).build().expect(valid),
             client: client.transport(self.client.build().expect(valid)).build().expect(valid),
             server: server.transport(self.server.build().expect(valid)).build().expect(valid),
         }
     }
+}
+
+fn ietf(version: Version, identity: Identity, roots: RootCertStore) -> (ClientConfig, ServerConfig) {
+    let server = server_config(identity, &[ALPN]).expect("the key fits");
+    let client = client_config(roots, &[ALPN]).expect("there is a root");
+    let client = ClientConfig::new(Arc::new(client)).versions(&[version]);
+    (client, ServerConfig::new(Arc::new(server), &[7; 32]))
+}
+
+fn google(identity: Identity, roots: RootCertStore) -> (ClientConfig, ServerConfig) {
+    let trust = ServerTrust::with_roots(roots).expect("there is a root");
+    let proof = ProofSource::from_identity(identity).expect("the key fits");
+    let client = ClientConfig::of(Arc::new(gquic::ClientConfig::new(trust)));
+    (client, ServerConfig::of(Arc::new(gquic::ServerConfig::new(proof, &[7; 32])), &[6; 32]))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Driver {
     /// Which of them this is.
     number: usize,
     inbox: ReceiveBatch,
+    /// Which datagrams in it went to other shards; empty if there are none.
+    elsewhere: Vec<bool>,
     /// What the protocol wrote and the socket has not taken yet.
     outbox: SendBatch,
     timer: Pin<Box<Sleep>>,
@@ -69,6 +71,7 @@ impl Driver {
             shards,
             number,
             inbox: ReceiveBatch::new(),
+            elsewhere: Vec::new(),
             outbox: SendBatch::new(),
             timer,
             armed: Some(Instant::EPOCH),
@@ -86,6 +89,9 @@ impl Driver {
             let mut state = shared.lock_quietly();
             state.endpoint.handle_timeout(now);
             state.dispatch(&mut self.wakes);
+            if state.endpoint.routes_by_address() {
+                self.shards.search_from_now_on();
+            }
             self.deadline = state.endpoint.next_timeout();
             if free {
                 self.fill(&mut state, now);
@@ -110,10 +116,10 @@ impl Driver {
             // The batch's one look at the clock, and its one lock.
             let now = self.shared.clock.now();
             self.forward(now);
-            let (shards, number) = (&self.shards, self.number);
             let mut state = self.shared.lock_quietly();
-            for datagram in self.inbox.datagrams() {
-                if shards.owner_elsewhere(number, datagram.payload).is_none() {
+            let elsewhere = self.elsewhere.iter().chain(std::iter::repeat(&false));
+            for (datagram, elsewhere) in self.inbox.datagrams().zip(elsewhere) {
+                if !elsewhere {
                     state.endpoint.handle_datagram(now, datagram);
                 }
             }
@@ -121,14 +127,16 @@ impl Driver {
         Ok(false)
     }
 
-    /// Gives what belongs to other shards to them. What is looked at for that is protected by no version and stays as it came, so the same
-    /// datagrams are left out afterwards.
+    /// Gives what belongs to other shards to them.
     fn forward(&mut self, now: Instant) {
+        self.elsewhere.clear();
         if self.shards.len() == 1 {
             return;
         }
         for datagram in self.inbox.datagrams() {
-            if let Some(owner) = self.shards.owner_elsewhere(self.number, datagram.payload) {
+            let owner = self.shards.owner_elsewhere(self.number, &datagram);
+            self.elsewhere.push(owner.is_some());
+            if let Some(owner) = owner {
                 self.shards.forward(owner, now, datagram);
             }
         }

@@ -3,6 +3,9 @@
 //! Owns [`ShardList`], which every handle of the endpoint and every driver points to, and [`Waiting`], a place in a queue of each shard.
 //! A connection belongs to one shard for life, and its handles know nothing of the others. An endpoint that was not told otherwise has one.
 //!
+//! Packets of Google QUIC's servers carry no id, so that no rule leads them to the connection. Once a shard has such a connection, all shards
+//! are asked whose a datagram is.
+//!
 //! Invariants: no two shards are locked at once. All shards have the same clock, so that one can give a datagram to another with its time.
 //!
 //! Timers: none.
@@ -14,13 +17,15 @@ use quic_proto::time::Instant;
 use quic_udp::Shards;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 pub(crate) struct ShardList {
     shards: Box<[Arc<Shared>]>,
     /// Which datagram is whose; `None` if there is one shard.
     rule: Option<Shards>,
+    /// Whether the rule may be wrong.
+    search: AtomicBool,
     /// Who is the next to be asked first.
     turn: AtomicUsize,
 }
@@ -34,7 +39,7 @@ impl Deref for ShardList {
 
 impl ShardList {
     pub(crate) fn new(shards: Vec<Arc<Shared>>, rule: Option<Shards>) -> Self {
-        Self { shards: shards.into(), rule, turn: AtomicUsize::new(0) }
+        Self { shards: shards.into(), rule, search: AtomicBool::new(false), turn: AtomicUsize::new(0) }
     }
 
     /// All shards, beginning with another one each time, so that none is always the last.
@@ -44,9 +49,22 @@ impl ShardList {
         order.map(|number| (number, &self.shards[number]))
     }
 
-    /// The shard that a datagram belongs to, if that is not `own`, which got it.
-    pub(crate) fn owner_elsewhere(&self, own: usize, datagram: &[u8]) -> Option<usize> {
-        self.rule?.of(datagram).filter(|owner| *owner != own)
+    /// The shard that a datagram belongs to, if that is not `own`, which got it. No shard may be locked.
+    pub(crate) fn owner_elsewhere(&self, own: usize, datagram: &Datagram<'_>) -> Option<usize> {
+        let named = self.rule?.of(datagram.payload);
+        let owner = if self.search.load(Ordering::Relaxed) { self.search(named, datagram) } else { named };
+        owner.filter(|owner| *owner != own)
+    }
+
+    /// A shard has connections to which packets come without an id: from now on the rule is not trusted alone.
+    pub(crate) fn search_from_now_on(&self) {
+        self.search.store(true, Ordering::Relaxed);
+    }
+
+    /// The shard that knows a datagram, the one that the rule names first.
+    fn search(&self, named: Option<usize>, datagram: &Datagram<'_>) -> Option<usize> {
+        let owns = |shard: &usize| self.shards[*shard].lock_quietly().endpoint.owns(datagram);
+        named.into_iter().chain(0..self.len()).find(owns).or(named)
     }
 
     /// Gives a datagram to the shard that it belongs to. No shard may be locked.

@@ -34,9 +34,11 @@ impl WakeList {
     }
 
     /// Wakes all. Call it without the lock: the first thing that a woken task does is to take it.
+    #[inline]
     pub(crate) fn wake_all(&mut self) {
-        for waker in self.0.drain(..) {
-            waker.wake();
+        // After most of the application's calls there is nobody to be woken.
+        if !self.0.is_empty() {
+            self.0.drain(..).for_each(Waker::wake);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! One task for an endpoint with all its connections (quic-tokio) against a task for each connection (`benches::per_task`): the same clients,
-//! the same loopback, the same answers; only the server differs.
+//! One task for an endpoint with all its connections against a task for each connection (`benches::drivers`), and quic-tokio's server, which is
+//! the former with handles for the application: the same clients, the same loopback, the same answers; only the server differs.
 //!
 //! ```sh
 //! cargo run --release -p benches --bin tasks            # or with the number of rounds
 //! ```
 
-use benches::{ALPN, Certificate, SERVER_NAME, SOURCE, answer_len, per_task};
+use benches::{ALPN, Certificate, SERVER_NAME, SOURCE, answer_len, drivers};
 use quic_proto::config::{ClientConfig, ServerConfig};
 use quic_proto::crypto::rustls::{self, ClientOptions, Identity, RustlsClient};
 use quic_tokio::{AppError, Connection, Endpoint};
@@ -46,33 +46,30 @@ struct Cost {
 enum Server {
     OneTask,
     TaskEach,
+    Tokio,
 }
+
+const SERVERS: [(Server, &str); 3] =
+    [(Server::OneTask, "one task"), (Server::TaskEach, "a task each"), (Server::Tokio, "quic-tokio")];
 
 fn main() -> Result<()> {
     let rounds = std::env::args().nth(1).map_or(Ok(5), |rounds| rounds.parse::<usize>())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let certificate = Certificate::new();
     let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "| load | one task: s | a task each: s | ratio | one task: CPU s | a task each: CPU s | ratio |"
-    )?;
-    writeln!(out, "|---|---:|---:|---:|---:|---:|---:|")?;
+    writeln!(out, "| load | server | s | CPU s |")?;
+    writeln!(out, "|---|---|---:|---:|")?;
     for load in LOADS {
-        let (mut one, mut each) = (Vec::new(), Vec::new());
+        let mut costs = SERVERS.map(|_| Vec::new());
         for _ in 0..rounds {
-            one.push(runtime.block_on(measure(Server::OneTask, load, &certificate))?);
-            each.push(runtime.block_on(measure(Server::TaskEach, load, &certificate))?);
+            for ((server, _), costs) in SERVERS.into_iter().zip(&mut costs) {
+                costs.push(runtime.block_on(measure(server, load, &certificate))?);
+            }
         }
-        let row = |of: fn(&Cost) -> f64| (median(&one, of), median(&each, of));
-        let ((wall_one, wall_each), (cpu_one, cpu_each)) = (row(|cost| cost.wall), row(|cost| cost.cpu));
-        writeln!(
-            out,
-            "| {} | {wall_one:.2} | {wall_each:.2} | {:.2} | {cpu_one:.2} | {cpu_each:.2} | {:.2} |",
-            load.name,
-            wall_one / wall_each,
-            cpu_one / cpu_each,
-        )?;
+        for ((_, name), costs) in SERVERS.into_iter().zip(&costs) {
+            let (wall, cpu) = (median(costs, |cost| cost.wall), median(costs, |cost| cost.cpu));
+            writeln!(out, "| {} | {name} | {wall:.2} | {cpu:.2} |", load.name)?;
+        }
     }
     Ok(())
 }
@@ -90,8 +87,9 @@ async fn measure(server: Server, load: Load, certificate: &Certificate) -> Resul
     };
     let config = ServerConfig::new(Arc::new(rustls::server_config(identity, &[ALPN])?), &[2; 32]).build()?;
     let (address, endpoint) = match server {
-        Server::TaskEach => (per_task::serve(config)?, None),
-        Server::OneTask => {
+        Server::OneTask => (drivers::one_task(config)?, None),
+        Server::TaskEach => (drivers::task_each(config)?, None),
+        Server::Tokio => {
             let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into())?;
             tokio::spawn(accept(endpoint.clone()));
             (endpoint.local_addr()?, Some(endpoint))

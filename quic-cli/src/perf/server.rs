@@ -2,12 +2,13 @@
 
 use super::{ServerArgs, datagrams};
 use crate::failure::Failure;
-use crate::serve::say;
+use crate::serve::{say, secret};
 use crate::tls;
+use crate::version::Version;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
-use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quic_tokio::{AppError, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream};
 use std::sync::Arc;
 
 pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
@@ -20,9 +21,10 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    let config = args.version.server(identity, quic_perf::ALPN, None)?;
+    let config = Version::V1.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
-    let endpoint = Endpoint::server(config, args.listen);
+    let endpoint_config = EndpointConfig::new(&secret()?);
+    let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
     say(&format!("listening on {address}"));
@@ -51,9 +53,8 @@ async fn client(incoming: Incoming, service: Arc<Service>) {
     let one_way = one_way_streams(connection.clone(), Arc::clone(&service));
     let both_ways = async {
         while let Ok((send, recv)) = connection.accept_bi().await {
-            let service = Arc::clone(&service);
             // A stream that fails is the client's to tell.
-            tokio::spawn(async move { service.stream(Half(send), Half(recv)).await });
+            tokio::spawn(Arc::clone(&service).stream(Half(send), Half(recv)));
         }
     };
     tokio::join!(both_ways, one_way);

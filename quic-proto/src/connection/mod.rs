@@ -41,6 +41,8 @@ pub struct Connection {
     second_start: Option<Box<SecondStart>>,
     /// Notices of such a start.
     moved: SmallVec<[EndpointEvent; 3]>,
+    /// The endpoint knows that the addresses can be used by another connection.
+    released: bool,
     /// A close that waits for what was finished to be delivered.
     pending_close: Option<CloseFrame>,
     /// The reset token under which the endpoint knows the peer.
@@ -60,6 +62,7 @@ pub(crate) enum EndpointEventKind {
     AddCid(Cid),
     RemoveCid(Cid),
     RouteByAddress(FourTuple),
+    ReleaseAddress,
     AddResetToken { remote: SocketAddr, token: ResetToken },
     RemoveResetToken { remote: SocketAddr, token: ResetToken },
     Drained,
@@ -111,6 +114,11 @@ impl Connection {
             };
             return Some(EndpointEvent(kind));
         }
+        // What comes after the end is of no use; another connection to the same peer need not wait for it.
+        if !self.released && self.is_routed_by_address() && !self.engine.lifecycle.is_open() {
+            self.released = true;
+            return Some(EndpointEvent(EndpointEventKind::ReleaseAddress));
+        }
         if self.is_drained() && !self.drained_reported {
             self.drained_reported = true;
             return Some(EndpointEvent(EndpointEventKind::Drained));
@@ -119,7 +127,7 @@ impl Connection {
     }
 
     /// Opens a stream; `None` if the peer's limit does not permit it now ([`StreamEvent::Available`](crate::event::StreamEvent) tells
-    /// when it does), or the connection is closed.
+    /// when it does), the connection is closed, or its version has no such streams.
     pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
         if self.is_closing() { None } else { self.engine.streams.open(dir) }
     }

@@ -45,6 +45,10 @@ pub enum ConnectError {
     /// The endpoint has as many connections as it may.
     #[error("the endpoint has reached its limit of connections")]
     TooManyConnections,
+    /// There is a connection to this address already, and nothing else would tell the peer's packets apart: our connection ids have no bytes,
+    /// or those packets bear none (Google QUIC).
+    #[error("there is a connection to {0} already, and packets do not tell which is theirs")]
+    AddressInUse(std::net::SocketAddr),
     /// The address cannot be sent to: its port is 0, or it is the unspecified address.
     #[error("{0} is no address to connect to")]
     InvalidAddress(std::net::SocketAddr),
@@ -85,6 +89,7 @@ impl Connection {
             family,
             second_start: None,
             moved: SmallVec::new(),
+            released: false,
             pending_close: None,
             announced_token: None,
             drained_reported: false,

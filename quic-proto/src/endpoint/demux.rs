@@ -196,6 +196,13 @@ impl Demux {
         owner == handle
     }
 
+    /// No addresses lead to this connection any more.
+    pub(super) fn clear_tuple(&mut self, handle: ConnectionHandle) {
+        if let Some(tuple) = self.routes(handle).and_then(|routes| routes.tuple.take()) {
+            self.tuples.remove(&tuple);
+        }
+    }
+
     /// Packets from `remote` to the id that the client chose belong to this connection. Takes over from the pending client that it
     /// was.
     pub(super) fn set_initial(&mut self, handle: ConnectionHandle, remote: SocketAddr, dcid: Cid) {
@@ -233,6 +240,11 @@ impl Demux {
     /// Where packets to an id that a client chose lead.
     pub(super) fn by_initial(&self, remote: SocketAddr, dcid: &Cid) -> Option<Target> {
         self.initials.get(&(remote, *dcid)).copied()
+    }
+
+    /// Whether any connection is found by its addresses.
+    pub(super) fn has_tuples(&self) -> bool {
+        !self.tuples.is_empty()
     }
 
     /// The connection between these addresses. One that was opened without knowing our address is found by the peer's alone.
@@ -355,6 +367,8 @@ mod tests {
         demux.set_tuple(handle, seen);
         assert_eq!(demux.by_tuple(seen), Some(handle));
         assert_eq!(demux.by_tuple(FourTuple::to(address(1))), None);
+        demux.clear_tuple(handle);
+        assert_eq!(demux.by_tuple(seen), None);
     }
 
     #[test]

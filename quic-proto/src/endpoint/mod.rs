@@ -119,6 +119,12 @@ impl Endpoint {
         server_name: &str,
         config: &ClientConfig,
     ) -> Result<ConnectionHandle, ConnectError> {
+        // What has just ended may have an address to give up.
+        for handle in &self.sending {
+            if let Some(slot) = slot(&mut self.slots, *handle) {
+                self.router.drain(*handle, &mut slot.connection);
+            }
+        }
         let (handle, connection) = self.router.connect(now, to, server_name, config)?;
         self.add(handle, connection);
         Ok(handle)
@@ -314,6 +320,17 @@ impl Endpoint {
     /// How many connections there are, with those that are closing.
     pub fn connections(&self) -> usize {
         self.router.connections()
+    }
+
+    /// Whether a datagram belongs to a connection here, or to a client that waits. For those who spread connections over several endpoints
+    /// on one port and do not know whose it is.
+    pub fn owns(&mut self, datagram: &Datagram<'_>) -> bool {
+        self.router.owns(datagram)
+    }
+
+    /// Whether there are connections to which packets come without an id of ours: they are found by their addresses.
+    pub fn routes_by_address(&self) -> bool {
+        self.router.routes_by_address()
     }
 
     /// What became of datagrams and clients so far.

@@ -52,7 +52,7 @@ pub(super) fn version_negotiation(
         offered.push(if reserved == asked { reserved ^ 0x1000_0000 } else { reserved });
     }
     if Version(asked).packs_id_lengths() {
-        return encode_packed_version_negotiation(out, random, client_dcid, &offered);
+        return encode_packed_version_negotiation(out, random, client_scid, client_dcid, &offered);
     }
     encode_version_negotiation(out, random, client_scid, client_dcid, &offered)
 }

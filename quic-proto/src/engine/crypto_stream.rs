@@ -91,9 +91,12 @@ impl CryptoStream {
         let len = len.min(out.len());
         let send = &mut self.send;
         let start = (offset - send.base) as usize;
-        for (to, from) in out.iter_mut().zip(send.data.range(start..start + len)) {
-            *to = *from;
-        }
+        // The bytes lie in two pieces of a ring.
+        let (front, back) = send.data.as_slices();
+        let first = len.min(front.len().saturating_sub(start));
+        let rest = start.saturating_sub(front.len());
+        out[..first].copy_from_slice(&front[start.min(front.len())..][..first]);
+        out[first..len].copy_from_slice(&back[rest..][..len - first]);
         let end = offset + len as u64;
         if offset < send.unsent {
             send.lost.remove(offset..end);

@@ -83,14 +83,17 @@ impl Gquic {
 /// The engine's intents as frames.
 fn intent_frames(engine: &mut Engine, packet: &mut PacketWriter<'_>) {
     while let Some(intent) = engine.peek_intent() {
-        // Ids and stream limits are not announced in this version, and the rules that it gave the engine see to it that none are wanted.
-        let Intent::Stream(wish) = intent else { return };
-        let written = frame_of(engine, wish);
-        if !packet.frames.attempt(|w| written.write(w)) {
-            return;
+        let wish = match intent {
+            Intent::Stream(wish) => frame_of(engine, wish),
+            Intent::NewConnectionId(_) | Intent::RetireConnectionId(_) => None,
+        };
+        if let Some(wish) = wish {
+            if !packet.frames.attempt(|w| wish.write(w)) {
+                return;
+            }
+            packet.ack_eliciting = true;
+            wish.count(&mut engine.stats.sent.frames);
         }
-        packet.ack_eliciting = true;
-        written.count(&mut engine.stats.sent.frames);
         packet.tokens.push(engine.take_intent(&intent));
     }
 }
@@ -128,20 +131,19 @@ impl Wish {
     }
 }
 
-/// The frame for what a stream or flow control wants.
-fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Wish {
+/// The frame for what a stream or flow control wants. There is none for limits of the number of streams; by the rules that this family gives
+/// the engine, nobody asks for one.
+fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Option<Wish> {
     let wire = stream_id::to_wire;
-    match wish {
+    Some(match wish {
         streams::Intent::MaxData(limit) => Wish::WindowUpdate { stream: stream_id::CONNECTION, limit },
         streams::Intent::MaxStreamData(id, limit) => Wish::WindowUpdate { stream: wire(id), limit },
         streams::Intent::DataBlocked(_) => Wish::Blocked { stream: stream_id::CONNECTION },
         streams::Intent::StreamDataBlocked(id, _) => Wish::Blocked { stream: wire(id) },
         streams::Intent::ResetStream { id, code, final_size } => {
-            let code = if was_stopped(engine, id) {
-                ResetCode::RST_ACKNOWLEDGEMENT
-            } else {
-                close::reset_code(code)
-            };
+            // Chapter 9: "the peer answers with its own RST_STREAM, error 7 (RST_ACKNOWLEDGEMENT)".
+            let answer = was_stopped(engine, id);
+            let code = if answer { ResetCode::RST_ACKNOWLEDGEMENT } else { close::reset_code(code) };
             Wish::RstStream { stream: wire(id), final_offset: final_size, code, stops: false }
         }
         // Chapter 9: "Error 0 has its own meaning: "I do not need your data, but what I sent is complete" … The final offset in it is where
@@ -150,11 +152,8 @@ fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Wish {
             let final_offset = engine.streams.end_of(id).unwrap_or(0);
             Wish::RstStream { stream: wire(id), final_offset, code: ResetCode::NO_ERROR, stops: true }
         }
-        // There are no frames that raise the number of streams: the rules of this family do without.
-        streams::Intent::MaxStreams(..) | streams::Intent::StreamsBlocked(..) => {
-            Wish::Blocked { stream: stream_id::CONNECTION }
-        }
-    }
+        streams::Intent::MaxStreams(..) | streams::Intent::StreamsBlocked(..) => return None,
+    })
 }
 
 /// Whether we give a stream up because the peer asked for it.

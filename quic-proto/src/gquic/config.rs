@@ -9,26 +9,20 @@
 
 use super::crypto::proof::{ProofSource, ServerTrust};
 use super::crypto::server_config::{OwnScfg, ScfgRotation};
-use super::crypto::source_token;
 use super::crypto::strike::{CAPACITY, ClientNonce, Freshness, StrikeRegister};
 use super::params::Params;
 use crate::config::family::{ClientFamily, ServerFamily};
-use crate::crypto::token::{RetryToken, TokenKey, TokenLifetimes, ValidToken};
-use crate::id::Cid;
+use crate::crypto::token::TokenKey;
 use crate::invariants::Version;
 use crate::rng::Rng;
-use crate::time::{Duration, UnixTime};
+use crate::time::UnixTime;
 use bytes::Bytes;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) const VERSIONS: &[Version] = &[Version::Q044];
-
-/// How long the token in a rejection without proof holds: longer than any handshake.
-const ANSWER_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How a client speaks Q044.
 ///
@@ -180,42 +174,9 @@ impl ServerConfig {
         lock(&self.state).strikes.strike(nonce, now)
     }
 
-    /// A token for the client's next connections.
-    pub(super) fn address_token(&self, rng: &mut dyn Rng, ip: IpAddr, now: UnixTime) -> Vec<u8> {
-        source_token::seal(&self.tokens, rng, ip, now)
-    }
-
-    /// A token for the answer to a rejection that was given without keeping anything: it remembers for us where in the stream of the
-    /// connection `cid` that rejection ends.
-    pub(super) fn answer_token(
-        &self,
-        rng: &mut dyn Rng,
-        address: SocketAddr,
-        now: UnixTime,
-        cid: Cid,
-        end: u64,
-    ) -> Vec<u8> {
-        let end = Cid::new(&end.to_be_bytes()).expect("invariant: 8 bytes are not more than 20");
-        self.tokens.seal_retry(rng, &RetryToken { original_dcid: cid, retry_scid: end, address, issued: now })
-    }
-
-    /// What a token in a hello of the connection `cid` proves: where our stream goes on, which is its start for a token of an earlier
-    /// connection. `None` if it proves nothing.
-    pub(super) fn check_token(
-        &self,
-        token: &[u8],
-        remote: SocketAddr,
-        now: UnixTime,
-        cid: Cid,
-    ) -> Option<u64> {
-        let lifetimes = TokenLifetimes { retry: ANSWER_LIFETIME, address: source_token::LIFETIME };
-        match self.tokens.open(token, remote, now, &lifetimes).ok()? {
-            ValidToken::New { .. } => Some(0),
-            ValidToken::Retry { original_dcid, retry_scid } if original_dcid == cid => {
-                retry_scid.first_chunk().map(|end| u64::from_be_bytes(*end))
-            }
-            ValidToken::Retry { .. } => None,
-        }
+    /// The key of source address tokens.
+    pub(super) fn tokens(&self) -> &TokenKey {
+        &self.tokens
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::config::{ServerConfig, VERSIONS};
 use super::crypto::null_aead::NullAead;
+use super::crypto::source_token;
 use super::hello::Scene;
 use super::hello::chlo::Chlo;
 use super::hello::reject::reject;
@@ -54,7 +55,8 @@ impl ServerFamily for ServerConfig {
         if chlo.message.get(tags::NSTP).is_some() {
             return answer(public_reset(out, &hello));
         }
-        if self.check_token(chlo.token, stranger.path.remote, stranger.now, hello.cid).is_some() {
+        let (remote, now) = (stranger.path.remote, stranger.now);
+        if source_token::check(self.tokens(), chlo.token, remote, now, hello.cid).is_some() {
             return Greeting::Meet(hello.cid);
         }
         // Where our stream would go on is known from tokens only.
@@ -91,7 +93,7 @@ impl ServerConfig {
         let (remote, now, cid) = (stranger.path.remote, stranger.now, hello.cid);
         let mut rejection = |end| {
             let mut scene = Scene { now, cid, rng };
-            let token = self.answer_token(scene.rng, remote, now, cid, end);
+            let token = source_token::seal_answer(self.tokens(), scene.rng, remote, now, cid, end);
             reject(self, &mut scene, chlo, token, false).ok()
         };
         // The token tells where the rejection ends, and is as long whatever it tells.

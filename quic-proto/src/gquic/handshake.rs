@@ -4,6 +4,7 @@
 //! outstanding, and each fits a packet; a server's SHLO is the last that it says. Timers: see the family.
 
 use super::crypto::kdf::KeyMaterial;
+use super::crypto::source_token;
 use super::hello::client::{ClientHello, Hello};
 use super::hello::server::{Accept, Answer, ServerHello};
 use super::hello::{Agreement, Scene};
@@ -155,7 +156,8 @@ impl Gquic {
         let token = Message::parse(data).ok().flatten().and_then(|message| message.get(tags::STK));
         let remote = engine.paths.active().tuple.remote;
         let now = self.epoch.at(engine.now());
-        let sent = token.and_then(|token| hello.settings().check_token(token, remote, now, self.cid));
+        let sent = token
+            .and_then(|token| source_token::check(hello.settings().tokens(), token, remote, now, self.cid));
         if let Some(sent) = sent {
             self.handshake.resume(sent, offset);
         }

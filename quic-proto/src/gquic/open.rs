@@ -48,7 +48,9 @@ impl Gquic {
     /// Reads the header of a packet that belongs here, and what is said without a number: negotiation and resets.
     fn place(&mut self, engine: &mut Engine, packet: &[u8]) -> Option<Place> {
         let first = *packet.first()?;
-        if packet.get(1..5) == Some(&[0; 4]) || first & 0xc9 == 0x09 {
+        let negotiates = first & 0x80 != 0 && packet.get(1..5) == Some(&[0; 4]);
+        // The public header of older versions: with versions, or with the reset flag; bits that are never so in a short header.
+        if negotiates || first & 0xc9 == 0x09 {
             self.on_version_negotiation(engine, packet);
             return None;
         }
@@ -78,8 +80,9 @@ impl Gquic {
         let Some(negotiation) = negotiation::parse(packet) else { return };
         let ours =
             negotiation.scid == self.cid && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid);
-        // "Client: ignore the packet if any other packet of the server was accepted before … or if it lists the version just offered."
-        if engine.side.is_server() || self.keys.seen().is_some() || !ours {
+        // "Client: ignore the packet if any other packet of the server was accepted before, if one such packet was followed already, or if
+        // it lists the version just offered."
+        if engine.side.is_server() || engine.negotiated || self.keys.seen().is_some() || !ours {
             return;
         }
         let offered: Vec<u32> = negotiation.versions.collect();

@@ -73,24 +73,28 @@ pub fn encode_version_negotiation(
 }
 
 /// As [`encode_version_negotiation`], in the shape for peers that speak a version which [packs the lengths of
-/// ids](super::Version::packs_id_lengths). `cid` is the destination id of the packet that it answers; it stands for both ids: it
-/// is the one name that such connections have, and their clients look for it in either place. `None` also if its length cannot be
-/// written.
+/// ids](super::Version::packs_id_lengths). `None` also if an id has neither 0 nor 4 to 18 bytes.
 pub fn encode_packed_version_negotiation(
     out: &mut [u8],
     random_byte: u8,
-    cid: &[u8],
+    dcid: &[u8],
+    scid: &[u8],
     versions: &[u32],
 ) -> Option<usize> {
-    if versions.is_empty() || !(4..=18).contains(&cid.len()) {
+    let packed = |id: &[u8]| match id.len() {
+        0 => Some(0),
+        len @ 4..=18 => Some(len as u8 - 3),
+        _ => None,
+    };
+    if versions.is_empty() {
         return None;
     }
     let mut writer = Writer::new(out);
-    writer.u8(random_byte | 0xc0);
+    writer.u8(random_byte | 0x80);
     writer.u32(0);
-    writer.u8((cid.len() as u8 - 3) * 0x11);
-    writer.bytes(cid);
-    writer.bytes(cid);
+    writer.u8(packed(dcid)? << 4 | packed(scid)?);
+    writer.bytes(dcid);
+    writer.bytes(scid);
     versions.iter().for_each(|version| writer.u32(*version));
     (!writer.overflowed()).then_some(writer.len())
 }
@@ -115,14 +119,18 @@ mod tests {
     fn the_packed_shape() {
         let mut out = [0; 64];
         let cid = [0xad, 7, 0x56, 0xfd, 0xf8, 0x9c, 0x0d, 8];
-        let len =
-            encode_packed_version_negotiation(&mut out, 0xde, &cid, &[0x1a8a_4a0a, 0x5130_3434]).unwrap();
-        let expected =
-            [&[0xde, 0, 0, 0, 0, 0x55], &cid[..], &cid, &[0x1a, 0x8a, 0x4a, 0x0a], b"Q044"].concat();
-        assert_eq!(out[..len], expected);
-        assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[], &[1]), None);
-        assert_eq!(encode_packed_version_negotiation(&mut out, 0, &[0; 19], &[1]), None);
-        assert_eq!(encode_packed_version_negotiation(&mut out[..20], 0, &cid, &[1]), None);
+        let mut encode = |dcid: &[u8], scid: &[u8]| {
+            let len =
+                encode_packed_version_negotiation(&mut out, 0x1e, dcid, scid, &[0x1a8a_4a0a, 0x5130_3434]);
+            len.map(|len| out[..len].to_vec())
+        };
+        let versions = &[&[0x1a, 0x8a, 0x4a, 0x0a], &b"Q044"[..]].concat()[..];
+        let both = [&[0x9e, 0, 0, 0, 0, 0x55], &cid[..], &cid, versions].concat();
+        assert_eq!(encode(&cid, &cid), Some(both));
+        assert_eq!(encode(&[], &cid), Some([&[0x9e, 0, 0, 0, 0, 0x05], &cid[..], versions].concat()));
+        assert_eq!((encode(&cid, &[0; 3]), encode(&[0; 19], &cid)), (None, None));
+        assert_eq!(encode_packed_version_negotiation(&mut [0; 20], 0, &cid, &cid, &[1]), None);
+        assert_eq!(encode_packed_version_negotiation(&mut [0; 60], 0, &cid, &cid, &[]), None);
     }
 
     proptest! {

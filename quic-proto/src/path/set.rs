@@ -42,6 +42,12 @@ impl PathSet {
     }
 
     /// All paths, the active one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+        let others = self.previous.iter().chain(&self.probing);
+        std::iter::once(&self.active).chain(others).map(|path| &**path)
+    }
+
+    /// All paths, the active one first.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Path> {
         let others = self.previous.iter_mut().chain(&mut self.probing);
         std::iter::once(&mut self.active).chain(others).map(|path| &mut **path)

@@ -168,7 +168,7 @@ fn an_ack_settles_packets_and_the_rtt() {
     (0..4).for_each(|n| assert_eq!(sender.send(n), n));
     assert_eq!(sender.recovery.bytes_in_flight(), 4000);
     let out = sender.ack(103, &[3..=3, 0..=1]);
-    assert_eq!(out.acked, tokens(&[3, 1, 0]));
+    assert_eq!(out.acked, tokens(&[3, 0, 1]));
     assert!(out.rtt_sample && out.largest_grew && out.lost.is_empty());
     assert_eq!((out.newly_acked_bytes, out.newly_acked_ect0, out.newest_acked), (3000, 3, Some(at(3))));
     assert_eq!(sender.rtt.latest(), ms(100));
@@ -189,7 +189,7 @@ fn an_older_largest_is_no_rtt_sample() {
     (0..3).for_each(|n| assert_eq!(sender.send(n), n));
     sender.ack(100, &[2..=2]);
     let out = sender.ack(101, &[2..=2, 0..=1]);
-    assert_eq!(out.acked, tokens(&[1, 0]));
+    assert_eq!(out.acked, tokens(&[0, 1]));
     assert!(!out.rtt_sample, "RFC 9002 §5.1: the largest acknowledged was not newly acknowledged");
 }
 
@@ -362,7 +362,7 @@ fn a_late_ack_undoes_the_event() {
     assert_eq!(out.lost, tokens(&[0, 1, 2]));
     assert_eq!(sender.cc.events.len(), 1);
     let out = sender.ack(106, &[4..=5, 1..=2]);
-    assert_eq!((out.acked, out.spurious_losses), (tokens(&[2, 1]), 2));
+    assert_eq!((out.acked, out.spurious_losses), (tokens(&[1, 2]), 2));
     assert_eq!(sender.cc.spurious, 0, "0 is still lost");
     let out = sender.ack(107, &[0..=5]);
     assert_eq!(out.acked, tokens(&[3, 0]));

@@ -127,6 +127,7 @@ impl SendStream<'_> {
         streams.free_buffered(freed);
         streams.reschedule(self.slot);
         streams.want(self.slot, intents::RESET);
+        streams.vacate_if_told(self.slot);
         Ok(())
     }
 

@@ -131,6 +131,7 @@ impl Streams {
             self.free_buffered(freed);
             self.reschedule(slot);
             self.want(slot, intents::RESET);
+            self.vacate_if_told(slot);
         }
         Ok(())
     }

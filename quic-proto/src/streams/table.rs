@@ -47,6 +47,8 @@ pub(super) struct Stream {
     pub(super) wants_queued: bool,
     /// Whether it is in the queue of streams that wait for room in the send buffer.
     pub(super) waiting_queued: bool,
+    /// Whether the peer, who opened it, may open another one in its place.
+    pub(super) vacated: bool,
 }
 
 impl Stream {
@@ -129,6 +131,7 @@ impl Table {
             wants: 0,
             wants_queued: false,
             waiting_queued: false,
+            vacated: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,

@@ -381,6 +381,33 @@ fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     assert_eq!(open(&mut ends[1], 7).unwrap_err().code, TransportErrorCode::STREAM_LIMIT_ERROR);
 }
 
+/// The peer may know that a stream is over long before its acknowledgement comes, and open another one; but it cannot have ever more
+/// streams by acknowledging nothing.
+#[test]
+fn limits_of_what_is_open_at_once_do_not_wait_for_acknowledgements() {
+    let rules = StreamRules { concurrent_limits: Some(1000), ..StreamRules::default() };
+    let [_, mut end] = pair_with(rules);
+    let ask = |end: &mut Streams, index, fin| {
+        end.on_stream(Instant::EPOCH, RTT, bidi(Side::Client, index), 0, b"x", fin)
+    };
+    for index in 0..4 {
+        ask(&mut end, index, true).unwrap();
+    }
+    for index in 0..8 {
+        let id = bidi(Side::Client, index);
+        assert!(ask(&mut end, index + 4, true).is_err(), "four are open");
+        assert!(end.recv_stream(id).unwrap().read(&mut [0; 9]).unwrap().fin);
+        if index % 2 == 0 {
+            end.send_stream(id).unwrap().finish().unwrap();
+            // It is told, and nothing is acknowledged.
+            while next_frame(&mut end, 1200).is_some() {}
+        } else {
+            end.on_stop_sending(id, AppError::from(1)).unwrap();
+        }
+        assert_eq!(ask(&mut end, index + 4, true).is_ok(), index < 4, "{index}");
+    }
+}
+
 #[test]
 fn a_stop_that_tells_the_end_waits_for_it() {
     let rules = StreamRules { stop_tells_end: true, ..StreamRules::default() };

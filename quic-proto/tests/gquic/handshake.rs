@@ -6,6 +6,7 @@ use crate::support::{
     trust,
 };
 use quic_proto::config::TransportConfig;
+use quic_proto::connection::{ConnectError, Connection};
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
@@ -72,7 +73,7 @@ fn a_server_opens_streams_of_its_own() {
 fn delays(pair: &mut Pair, c: ConnectionHandle) -> u32 {
     let start = pair.now;
     for count in 0..100 {
-        if pair.client.get(c).is_some_and(|connection| connection.is_established()) {
+        if pair.client.get(c).is_some_and(Connection::is_established) {
             return count;
         }
         pair.run(DELAY);
@@ -111,6 +112,58 @@ fn a_client_that_remembers_nothing_takes_three_round_trips_each_time() {
         pair.c(c).close(now, 0u32.into(), b"");
         pair.settle();
     }
+}
+
+#[test]
+fn one_connection_to_an_address_at_a_time() {
+    let (mut pair, config) = pair();
+    let c = pair.connect(&config);
+    pair.settle();
+    let config = config.build().unwrap();
+    let again =
+        |pair: &mut Pair| pair.client.connect(pair.now, FourTuple::to(address(2)), "localhost", &config);
+    assert_eq!(again(&mut pair), Err(ConnectError::AddressInUse(address(2))));
+    // Who closes need not wait for the end of that.
+    let now = pair.now;
+    pair.c(c).close(now, 0u32.into(), b"");
+    let next = again(&mut pair).unwrap();
+    pair.settle();
+    assert!(pair.c(next).is_established());
+    assert_eq!(pair.server.connections(), 1);
+}
+
+#[test]
+fn refused_and_superfluous_clients_are_told_so() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server).max_connections(1));
+    pair.accepting = false;
+    let config = client(for_client);
+    pair.connect(&config);
+    pair.settle();
+    let incoming = pair.server.poll_incoming().unwrap();
+    assert_eq!(
+        (incoming.version(), incoming.is_validated(), incoming.may_retry()),
+        (Version::Q044, true, false)
+    );
+    pair.server.refuse(incoming);
+    pair.settle();
+    assert!(
+        matches!(pair.client_closed(), Some(ConnectionError::PeerApplication { code, .. }) if code.as_u64() == 0)
+    );
+    pair.accepting = true;
+    pair.client_events.clear();
+    let first = pair.connect(&config);
+    pair.settle();
+    assert!(pair.c(first).is_established());
+    // Another client, from another address: the endpoint has room for one.
+    let mut other = crate::common::endpoint(9, None);
+    let second =
+        other.connect(pair.now, FourTuple::to(address(2)), "localhost", &config.build().unwrap()).unwrap();
+    std::mem::swap(&mut pair.client, &mut other);
+    pair.inject(true, vec![0; 40]);
+    pair.run(Duration::from_millis(100));
+    assert!(pair.client.get(second).is_none_or(|connection| !connection.is_established()));
+    assert_eq!(pair.server.connections(), 1);
 }
 
 /// A pair whose client knows the server and sends data at once, and is not connected now.
@@ -297,7 +350,7 @@ fn handshakes_survive_a_bad_network() {
         });
         let c = pair.connect(&config);
         pair.run(Duration::from_secs(30));
-        let established = pair.client.get(c).is_some_and(|connection| connection.is_established());
+        let established = pair.client.get(c).is_some_and(Connection::is_established);
         assert!(established, "seed {seed}: {:?} {:?}", pair.client_closed(), pair.server_closed());
         let id = send(pair.c(c), &[7; 50_000], true);
         pair.run(Duration::from_secs(30));

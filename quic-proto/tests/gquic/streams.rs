@@ -316,3 +316,28 @@ fn a_client_whose_address_changes_is_followed() {
     }
     assert_eq!(read_all(pair.c(c), id).0.len(), 50_000);
 }
+
+#[test]
+fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
+    // With windows so large that no update is due.
+    let wide =
+        TransportConfig::default().stream_window(32 << 20, 32 << 20).connection_window(32 << 20, 32 << 20);
+    let (mut pair, c, s) = connected(wide);
+    let id = send(pair.c(c), b"much, please", true);
+    pair.settle();
+    let before = pair.c(c).stats().sent;
+    let mut left = 2_000_000;
+    while left > 0 {
+        if let Ok(len) = pair.s(s).send_stream(id).unwrap().write(&vec![2; left.min(100_000)]) {
+            left -= len;
+        }
+        pair.run(Duration::from_millis(10));
+        read_all(pair.c(c), id);
+    }
+    let after = pair.c(c).stats().sent;
+    let (acks, pings) = (after.frames.ack - before.frames.ack, after.frames.ping - before.frames.ping);
+    // Chapter 5: after 19 packets with nothing but an ACK.
+    assert!(acks > 40 && (acks / 20 - 2..=acks / 20 + 2).contains(&pings), "{acks} acks, {pings} pings");
+    // From packet 100 on every tenth is acknowledged at once.
+    assert!(acks < 1_400 / 4, "{acks}");
+}

@@ -96,8 +96,11 @@ pub(crate) fn send(connection: &mut Connection, data: &[u8], fin: bool) -> Strea
     id
 }
 
-/// Keeps a copy of every datagram, with whether it went to the server.
-pub(crate) fn record(pair: &mut Pair) -> Arc<Mutex<Vec<(bool, Vec<u8>)>>> {
+/// Datagrams, each with whether it went to the server.
+pub(crate) type Record = Arc<Mutex<Vec<(bool, Vec<u8>)>>>;
+
+/// Keeps a copy of every datagram.
+pub(crate) fn record(pair: &mut Pair) -> Record {
     let record = Arc::new(Mutex::new(Vec::new()));
     let copy = Arc::clone(&record);
     pair.network = Box::new(move |to_server, bytes| {

@@ -1,6 +1,7 @@
 //! Version negotiation, and several versions at one endpoint.
 
 use crate::common::{Fate, Pair, endpoint, null_client, null_server, read_all};
+use crate::raw::RawClient;
 use crate::support::{client, ecdsa, our_code, send, server, settings, their_code};
 use quic_proto::error::ConnectionError;
 use quic_proto::id::Dir;
@@ -137,9 +138,58 @@ fn the_oldest_clients_get_an_answer_in_their_shape() {
     // A version of the same headers that is not known.
     let unknown = [&[0xff], &b"Q048"[..], &[0x50], &cid, &[0, 0, 0, 1], &[0; 1054]].concat();
     let answer = ask(&mut end, &unknown).unwrap();
-    assert_eq!((answer[0] & 0x80, &answer[1..6]), (0x80, &[0, 0, 0, 0, 0x55][..]));
-    assert_eq!((&answer[6..14], &answer[14..22], &answer[22..26]), (&cid[..], &cid[..], &b"Q044"[..]));
+    assert_eq!((answer[0] & 0x80, &answer[1..6]), (0x80, &[0, 0, 0, 0, 0x05][..]));
+    assert_eq!((&answer[6..14], &answer[14..18]), (&cid[..], &b"Q044"[..]));
     assert_eq!(ask(&mut end, &unknown[..1000]), None);
     // A short packet that nobody knows is not answered.
     assert_eq!(ask(&mut end, &[&[0x31], &cid[..], &[0; 1200]].concat()), None);
+}
+
+#[test]
+fn clients_may_choose_the_same_id() {
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let mut clients = [RawClient::connected_as(&mut end, 7, 1), RawClient::connected_as(&mut end, 7, 2)];
+    assert_eq!(end.connections(), 2);
+    for client in &mut clients {
+        let heard = client.heard.packets;
+        let packet = client.secure(&[7, 0x80, 3, b'x']);
+        client.exchange(&mut end, packet);
+        let packet = client.secure(&[7]);
+        client.exchange(&mut end, packet);
+        assert!(client.heard.packets > heard, "each is answered");
+        assert_eq!(client.heard.closed, None);
+    }
+}
+
+#[test]
+fn an_id_of_zeros_is_an_id() {
+    // The bytes behind the first are those of a version negotiation packet.
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let mut client = RawClient::connected_as(&mut end, 0, 1);
+    let heard = client.heard.packets;
+    for _ in 0..2 {
+        let packet = client.secure(&[7]);
+        client.exchange(&mut end, packet);
+    }
+    assert!(client.heard.packets > heard);
+}
+
+#[test]
+fn one_negotiation_is_followed_at_most() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let c = pair.connect(&null_client().family(Arc::new(for_client)));
+    // The server's answer to the first packet leads to Q044; then somebody forges another one.
+    pair.run(2 * crate::common::DELAY);
+    assert_eq!(pair.c(c).version(), Version::Q044);
+    let hello = crate::support::record(&mut pair);
+    pair.poll();
+    let recorded = hello.lock().unwrap().last().cloned();
+    let id = recorded.map_or([0; 8], |(_, bytes)| bytes[6..14].try_into().unwrap());
+    pair.inject(false, [&[0xc0, 0, 0, 0, 0, 0x05], &id[..], &[0, 0, 0, 1]].concat());
+    pair.settle();
+    assert_eq!((pair.c(c).version(), pair.client_closed()), (Version::Q044, None));
+    assert!(pair.c(c).is_established());
 }

@@ -101,7 +101,9 @@ impl Bbr {
     /// `SetPacingRateWithGain()`.
     pub(super) fn set_pacing_rate_with_gain(&mut self, gain: f64) {
         let rate = gain * self.model.bw * PACING_MARGIN;
+        // A rate of nothing, because there was no reliable sample yet, would be the end.
         if let Some(current) = &mut self.control.pacing_rate
+            && rate > 0.0
             && (self.full_pipe.reached || rate > *current)
         {
             *current = rate;

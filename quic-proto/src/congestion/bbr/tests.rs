@@ -646,6 +646,32 @@ fn marks_are_congestion() {
     assert!(sim.bbr.model.bounds.bw_shortterm.is_finite());
 }
 
+/// A mark on the very first packets must not leave the flow without a rate.
+#[test]
+fn there_is_a_rate_even_if_nothing_was_measured() {
+    let mut sim = Sim::new();
+    sim.step();
+    let event = sim.event(sim.now, true);
+    sim.bbr.on_congestion(&event);
+    let rtt = RttSample { latest: RTT, min: 10 * RTT, smoothed: RTT };
+    let mark = DeliveryMark::default();
+    let now = sim.now + RTT;
+    let sample = AckSample {
+        now,
+        bytes: MTU,
+        sent: sim.now,
+        in_flight: 0,
+        app_limited: false,
+        mark,
+        drained: false,
+        rtt,
+    };
+    sim.bbr.on_delivered(&sample);
+    sim.bbr.on_ack(&sample);
+    assert_eq!(sim.bbr.model.max_bw, 0.0);
+    assert!(sim.bbr.full_pipe.reached && sim.bbr.pacing_rate(RTT).unwrap() > 100_000);
+}
+
 /// RFC 9002 §7.6.2: "the sender's congestion window MUST be reduced to the minimum congestion window".
 #[test]
 fn persistent_congestion_closes_the_window() {

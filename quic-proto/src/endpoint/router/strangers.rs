@@ -98,8 +98,9 @@ impl Router {
             Greeting::Meet(dcid) => dcid,
         };
         if self.is_full() {
-            let refusal = family.refuse(&dcid, out).map(|len| answer(path, len));
-            return refusal.unwrap_or(Routed::Dropped(DropReason::TooManyIncoming));
+            let Some(len) = family.refuse(&dcid, out) else { return Routed::Dropped(DropReason::NoRoom) };
+            self.stats.refused += 1;
+            return answer(path, len);
         }
         // The token that the client has is a proof of its address as much as the answer to a Retry packet.
         let address = AddressProof::Retry { original_dcid: dcid, retry_scid: dcid };

@@ -412,7 +412,7 @@ mod tests {
         });
         assert_eq!(forged, Some(ErrorCode(42)));
         let large = rejected(&|rej| {
-            rej.put(tags::SCFG, config(u64::MAX)).put(tags::STK, [1; 900]);
+            rej.put(tags::SCFG, config(u64::MAX)).put(tags::STK, [1; 1100]);
         });
         assert_eq!(large, Some(ErrorCode(90)), "with that token the hello would not fit a packet");
     }

@@ -9,6 +9,7 @@ use super::{Agreement, Scene, invalid};
 use crate::gquic::config::ServerConfig;
 use crate::gquic::crypto::kdf::{KeyContext, KeyLevel, KeyMaterial};
 use crate::gquic::crypto::server_config::OwnScfg;
+use crate::gquic::crypto::source_token;
 use crate::gquic::crypto::strike::{ClientNonce, Freshness};
 use crate::gquic::crypto::x25519::PrivateKey;
 use crate::gquic::params::Params;
@@ -100,7 +101,7 @@ impl ServerHello {
             return Err(Violation::new(ErrorCode::CRYPTO_TOO_MANY_REJECTS, reason));
         }
         self.rejections += 1;
-        let token = self.settings.address_token(scene.rng, self.remote.ip(), scene.now);
+        let token = source_token::seal(self.settings.tokens(), scene.rng, self.remote.ip(), scene.now);
         reject(&self.settings, scene, &chlo, token, true).map(Answer::Reject)
     }
 

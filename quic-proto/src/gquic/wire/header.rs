@@ -13,7 +13,7 @@ use crate::id::{Cid, PacketNumber, Side};
 use crate::invariants::Version;
 
 /// "Q044".
-pub const VERSION: Version = Version(0x5130_3434);
+pub const VERSION: Version = Version::Q044;
 /// Length of the ids that clients choose; the only ones in use.
 pub const CID_LEN: usize = 8;
 /// Length of a diversification nonce.
@@ -211,7 +211,7 @@ pub(super) fn read_ids(r: &mut Reader<'_>) -> Result<(Cid, Cid), UnexpectedEnd> 
 }
 
 /// Writes the lengths of both ids and the ids; they have 0 or 4 to 18 bytes.
-pub(super) fn write_ids(w: &mut Writer<'_>, dcid: &Cid, scid: &Cid) {
+fn write_ids(w: &mut Writer<'_>, dcid: &Cid, scid: &Cid) {
     let half = |id: &Cid| {
         debug_assert!(matches!(id.len(), 0 | 4..=18), "such an id has no length on the wire");
         id.len().saturating_sub(3) as u8

@@ -1,11 +1,12 @@
 //! Version negotiation, in two shapes: with a long header, and with the public header of Q043 and before.
 //!
-//! Owns the encoding of both packets, the list of versions in them, and the recognition of packets that have a public header. They have no
+//! Owns the encoding of the second (that of the first is for everybody who may be asked in a version that packs the lengths of ids, and lies
+//! in `invariants`), the list of versions in them, and the recognition of packets that have a public header. They have no
 //! number and no protection; whether one is believed is the client's decision.
 //!
 //! Invariant: what was parsed lists at least one version. No timers.
 
-use super::header::{CID_LEN, read_ids, write_ids};
+use super::header::{CID_LEN, read_ids};
 use crate::codec::{Reader, UnexpectedEnd, Writer};
 use crate::id::Cid;
 use crate::invariants::{OfferedVersions, Version};
@@ -44,15 +45,6 @@ pub fn parse(packet: &[u8]) -> Option<VersionNegotiation<'_>> {
     Some(VersionNegotiation { dcid, scid, versions: OfferedVersions::new(r.rest())? })
 }
 
-/// Writes a version negotiation packet with a long header. `dcid` and `scid` are the source and the destination id of the packet that it
-/// answers, of 0 or 4 to 18 bytes; the lower bits of the first byte are random.
-pub fn encode_long(w: &mut Writer<'_>, random: u8, dcid: &Cid, scid: &Cid, versions: &[Version]) {
-    w.u8(LONG_FORM | random);
-    w.u32(0);
-    write_ids(w, dcid, scid);
-    versions.iter().for_each(|version| w.u32(version.0));
-}
-
 /// Writes a version negotiation packet with a public header.
 pub fn encode_public(w: &mut Writer<'_>, cid: &[u8; CID_LEN], versions: &[Version]) {
     w.u8(PUBLIC_VERSION | PUBLIC_CID);
@@ -86,6 +78,7 @@ mod tests {
     use super::*;
     use crate::gquic::wire::header::VERSION;
     use crate::gquic::wire::vectors::{bytes, units};
+    use crate::invariants::encode_packed_version_negotiation;
     use hex_literal::hex;
     use proptest::prelude::*;
 
@@ -102,10 +95,11 @@ mod tests {
             let genuine: Vec<_> = versions.iter().filter(|version| !version.is_reserved()).copied().collect();
             assert_eq!(genuine, [VERSION]);
             assert_eq!(bytes(&case["versions"][0]), VERSION.0.to_be_bytes());
+            let numbers: Vec<_> = versions.iter().map(|version| version.0).collect();
             let mut buffer = [0; 64];
-            let mut w = Writer::new(&mut buffer);
-            encode_long(&mut w, packet[0], &read.dcid, &read.scid, &versions);
-            assert_eq!(w.written(), packet);
+            let len =
+                encode_packed_version_negotiation(&mut buffer, packet[0], &read.dcid, &read.scid, &numbers);
+            assert_eq!(len.map(|len| &buffer[..len]), Some(&packet[..]));
         }
     }
 

@@ -1,15 +1,17 @@
-//! The road not taken: a server with a task for each connection, on `quic-proto`'s [`Router`], to be measured beside quic-tokio's one task for an
-//! endpoint with all its connections.
+//! Two ways to drive a server's connections, stripped to what makes the difference, to be measured beside quic-tokio: [`one_task`] for an endpoint
+//! with all its connections, and [`task_each`] for a connection.
 //!
-//! One task reads the socket, asks the router, and hands each datagram, copied, to the task of its connection through a bounded channel;
-//! notices about connection ids come back through another. The connection's task runs the protocol and the application, and sends by
-//! itself. The application, which answers requests as the clients of `bin/tasks.rs` make them, runs inside that task: no lock, and no wake-up
-//! of another task, which is more favourable than an adapter with handles could be.
+//! With a task each, one more task reads the socket, asks the [`Router`], and hands each datagram, copied, to the task of its connection
+//! through a bounded channel; notices about connection ids come back through another. A connection's task sends by itself.
+//!
+//! In both the application, which answers requests as the clients of `bin/tasks.rs` make them, runs inside the task that runs the protocol:
+//! no lock, and no wake-up of another task. An adapter with handles, as quic-tokio is, pays for those on top.
 
 use crate::SOURCE;
 use quic_proto::config::{EndpointConfig, ServerConfig};
 use quic_proto::connection::{Connection, EndpointEvent};
-use quic_proto::endpoint::{ConnectionHandle, MAX_RESPONSE, Routed, Router};
+use quic_proto::endpoint::{ConnectionHandle, Endpoint, MAX_RESPONSE, Routed, Router};
+use quic_proto::event::Event;
 use quic_proto::id::{Dir, StreamId};
 use quic_proto::net::{Datagram, Ecn, FourTuple};
 use quic_proto::rng::SeededRng;
@@ -39,6 +41,13 @@ impl Shared {
         Instant::EPOCH + self.begun.elapsed()
     }
 
+    async fn sleep(&self, until: Option<Instant>) {
+        match until {
+            Some(at) => tokio::time::sleep_until(self.begun + (at - Instant::EPOCH)).await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
         self.socket.io().async_io(Interest::READABLE, || self.socket.try_receive(batch)).await
     }
@@ -58,19 +67,77 @@ struct Received {
 /// What a connection tells the router; `None` if it is over.
 type Notice = (ConnectionHandle, Option<EndpointEvent>);
 
-/// Starts such a server; it ends with the runtime. Returns its address.
+fn open() -> io::Result<Arc<Shared>> {
+    let bound = quic_udp::bind(([127, 0, 0, 1], 0).into())?;
+    let socket = quic_udp::Socket::new(bound, UdpSocket::from_std)?;
+    Ok(Arc::new(Shared { socket, begun: tokio::time::Instant::now() }))
+}
+
+/// Starts a server that is one task; it ends with the runtime. Returns its address.
 ///
 /// # Errors
 /// If there is no socket.
-pub fn serve(config: Arc<ServerConfig>) -> io::Result<SocketAddr> {
-    let bound = quic_udp::bind(([127, 0, 0, 1], 0).into())?;
-    let socket = quic_udp::Socket::new(bound, UdpSocket::from_std)?;
-    let address = socket.local_addr();
-    let shared = Arc::new(Shared { socket, begun: tokio::time::Instant::now() });
-    let rng = Box::new(SeededRng::from_u64(7));
+pub fn one_task(config: Arc<ServerConfig>) -> io::Result<SocketAddr> {
+    let (shared, rng) = (open()?, Box::new(SeededRng::from_u64(7)));
+    let address = shared.socket.local_addr();
+    let endpoint = Endpoint::new(EndpointConfig::new(&[7; 32]), Some(config), rng, UnixTime::from_secs(1));
+    tokio::spawn(drive(shared, endpoint));
+    Ok(address)
+}
+
+/// Starts a server with a task for each connection; it ends with the runtime. Returns its address.
+///
+/// # Errors
+/// If there is no socket.
+pub fn task_each(config: Arc<ServerConfig>) -> io::Result<SocketAddr> {
+    let (shared, rng) = (open()?, Box::new(SeededRng::from_u64(7)));
+    let address = shared.socket.local_addr();
     let router = Router::new(EndpointConfig::new(&[7; 32]), Some(config), rng, UnixTime::from_secs(1));
     tokio::spawn(route(shared, router));
     Ok(address)
+}
+
+/// The one task.
+async fn drive(shared: Arc<Shared>, mut endpoint: Endpoint) -> io::Result<()> {
+    let mut applications: HashMap<ConnectionHandle, Application> = HashMap::new();
+    let (mut inbox, mut outbox) = (ReceiveBatch::new(), SendBatch::new());
+    let mut touched = Vec::new();
+    loop {
+        let now = shared.now();
+        endpoint.handle_timeout(now);
+        while let Some(client) = endpoint.poll_incoming() {
+            // Who cannot be accepted asks again.
+            let _ = endpoint.accept(now, client);
+        }
+        while let Some((handle, event)) = endpoint.poll_event() {
+            if matches!(event, Event::Closed(_)) {
+                applications.remove(&handle);
+            } else {
+                touched.push(handle);
+            }
+        }
+        touched.dedup();
+        for handle in touched.drain(..) {
+            if let Some(connection) = endpoint.connection(handle) {
+                applications.entry(handle).or_default().run(connection);
+            }
+        }
+        let segments = shared.socket.max_segments();
+        while outbox.fill(|buf| endpoint.poll_transmit(now, buf, segments)) {
+            shared.send(&mut outbox).await?;
+        }
+        tokio::select! {
+            biased;
+            result = shared.receive(&mut inbox) => {
+                result?;
+                let now = shared.now();
+                for datagram in inbox.datagrams() {
+                    endpoint.handle_datagram(now, datagram);
+                }
+            }
+            () = shared.sleep(endpoint.next_timeout()) => {}
+        }
+    }
 }
 
 /// The task that reads the socket.
@@ -116,7 +183,8 @@ async fn route(shared: Arc<Shared>, mut router: Router) -> io::Result<()> {
                             let (send, inbox) = mpsc::channel(INBOX);
                             tasks.insert(handle, send);
                             let (shared, notices) = (Arc::clone(&shared), notices.clone());
-                            tokio::spawn(Task { shared, handle, connection, inbox, notices, open: Vec::new() }.run());
+                            let application = Application::default();
+                            tokio::spawn(Task { shared, handle, connection, inbox, notices, application }.run());
                         }
                         _ => {}
                     }
@@ -143,7 +211,7 @@ struct Task {
     connection: Connection,
     inbox: Receiver<Received>,
     notices: Sender<Notice>,
-    open: Vec<Open>,
+    application: Application,
 }
 
 impl Task {
@@ -153,7 +221,7 @@ impl Task {
             let now = self.shared.now();
             self.connection.handle_timeout(now);
             while self.connection.poll_event().is_some() {}
-            self.application();
+            self.application.run(&mut self.connection);
             let segments = self.shared.socket.max_segments();
             while outbox.fill(|buf| self.connection.poll_transmit(now, buf, segments)) {
                 self.shared.send(&mut outbox).await?;
@@ -170,13 +238,7 @@ impl Task {
 
     /// Sleeps until something happens, and takes the datagrams that came.
     async fn wait(&mut self) {
-        let deadline = self.connection.next_timeout().map(|at| self.shared.begun + (at - Instant::EPOCH));
-        let timer = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
+        let timer = self.shared.sleep(self.connection.next_timeout());
         let mut received = tokio::select! {
             biased;
             received = self.inbox.recv() => received,
@@ -188,13 +250,20 @@ impl Task {
             received = self.inbox.try_recv().ok();
         }
     }
+}
 
+/// The application's side of a connection.
+#[derive(Default)]
+struct Application {
+    open: Vec<Open>,
+}
+
+impl Application {
     /// Reads requests and writes answers, as far as that goes.
-    fn application(&mut self) {
-        while let Some(id) = self.connection.accept(Dir::Bi) {
+    fn run(&mut self, connection: &mut Connection) {
+        while let Some(id) = connection.accept(Dir::Bi) {
             self.open.push(Open { id, request: Vec::new(), rest: None });
         }
-        let connection = &mut self.connection;
         self.open.retain_mut(|open| open.serve(connection).unwrap_or(false));
     }
 }

@@ -1,0 +1,123 @@
+//! Goodput through paths that are slow, long and lossy, by congestion controller.
+//!
+//! The paths are `quic perf path`: rate, delay, loss both ways, and a drop-tail queue of one bandwidth-delay product. Processors are idle
+//! for most of it, so that two measurements run at a time and nothing is pinned.
+
+use crate::process::{Bench, Core};
+use crate::stacks::Stack;
+use crate::workloads::median;
+use quic_perf::{Error, Report};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A path.
+pub(crate) struct Path {
+    pub(crate) title: &'static str,
+    rate: &'static str,
+    rtt: &'static str,
+    loss: &'static str,
+    /// One bandwidth-delay product, in bytes.
+    queue: &'static str,
+}
+
+pub(crate) const PATHS: &[Path] = &[
+    Path { title: "50 Mbit, 40 ms, 1 %", rate: "50mbit", rtt: "40ms", loss: "1%", queue: "250000" },
+    Path { title: "100 Mbit, 100 ms, 0 %", rate: "100mbit", rtt: "100ms", loss: "0%", queue: "1250000" },
+    Path { title: "100 Mbit, 100 ms, 0.1 %", rate: "100mbit", rtt: "100ms", loss: "0.1%", queue: "1250000" },
+];
+
+pub(crate) const CONTROLLERS: &[&str] = &["cubic", "newreno", "bbr"];
+
+/// Mbit/s of a stack with a controller on a path; an error if no round went well.
+pub(crate) struct Goodput {
+    pub(crate) stack: &'static str,
+    pub(crate) path: usize,
+    pub(crate) controller: &'static str,
+    pub(crate) mbit: Result<f64, String>,
+}
+
+/// One run to be done.
+struct Job<'a> {
+    stack: &'a Stack,
+    path: usize,
+    controller: &'static str,
+    round: usize,
+}
+
+/// Measures all stacks with all controllers on all paths. A stack that does not have a controller is left out there.
+pub(crate) fn measure(bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f64) -> Vec<Goodput> {
+    let Some(quic) = stacks.iter().find(|stack| stack.name == "quic") else { return Vec::new() };
+    let kinds: Vec<(&Stack, &'static str)> = stacks
+        .iter()
+        .filter(|stack| stack.udp)
+        .flat_map(|stack| CONTROLLERS.iter().map(move |controller| (stack, *controller)))
+        .filter(|(stack, controller)| bench.server(stack, Core::Any, controller).is_ok())
+        .collect();
+    let mut jobs = Vec::new();
+    for round in 0..rounds {
+        for path in 0..PATHS.len() {
+            jobs.extend(kinds.iter().map(|&(stack, controller)| Job { stack, path, controller, round }));
+        }
+    }
+    let (next, done) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(job) = next.lock().expect("no one panics with it").next() else { return };
+                    let run = job.run(bench, quic, seconds).map_err(|error| error.to_string());
+                    job.tell(&run);
+                    done.lock().expect("no one panics with it").push((job, run));
+                }
+            });
+        }
+    });
+    let done = done.into_inner().expect("no one panics with it");
+    let mut all = Vec::new();
+    for (path, (stack, controller)) in
+        (0..PATHS.len()).flat_map(|path| kinds.iter().map(move |kind| (path, *kind)))
+    {
+        let of_this =
+            |job: &Job<'_>| job.stack.name == stack.name && job.path == path && job.controller == controller;
+        let runs: Vec<_> = done.iter().filter(|(job, _)| of_this(job)).map(|(_, run)| run).collect();
+        let error = || runs.iter().find_map(|run| run.as_ref().err()).cloned().unwrap_or_default();
+        // A closed connection is worse than a slow one: it is not forgotten because another round went well.
+        let mbit = match runs.iter().any(|run| run.is_err()) {
+            true => Err(error()),
+            false => median(runs.iter().filter_map(|run| run.as_ref().ok().copied())).ok_or_else(error),
+        };
+        all.push(Goodput { stack: stack.name, path, controller, mbit });
+    }
+    all
+}
+
+impl Job<'_> {
+    fn run(&self, bench: &Bench, quic: &Stack, seconds: f64) -> Result<f64, Error> {
+        let path = &PATHS[self.path];
+        let (_server, address) = bench.server(self.stack, Core::Any, self.controller)?;
+        let seed = (self.round + 1).to_string();
+        let args = [
+            "--rate", path.rate, "--rtt", path.rtt, "--loss", path.loss, "--queue", path.queue, "--seed",
+            &seed,
+        ];
+        let (_path, address) = bench.path(quic, address, &args.map(str::to_owned))?;
+        let load = ["download".to_owned(), "--duration".to_owned(), format!("{seconds}s")];
+        let mut client = bench.client(self.stack, Core::Any, address, self.controller, &load)?;
+        let report: Report = serde_json::from_str(&client.end(Duration::from_secs_f64(seconds + 30.0))?)?;
+        Ok(report.received_bytes as f64 * 8e-6 / report.seconds)
+    }
+
+    fn tell(&self, run: &Result<f64, String>) {
+        let told = match run {
+            Ok(mbit) => format!("{mbit:.1} Mbit/s"),
+            Err(error) => error.clone(),
+        };
+        let Self { stack, controller, round, path } = self;
+        eprintln!(
+            "impaired   {:>2}  {:<9} {controller:<8} {:<24} {told}",
+            round + 1,
+            stack.name,
+            PATHS[*path].title
+        );
+    }
+}

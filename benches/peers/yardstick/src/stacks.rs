@@ -1,0 +1,74 @@
+//! The programs: where they are and how they are built.
+
+use quic_perf::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The names of the peers.
+pub(crate) const PEERS: [&str; 5] = ["quinn", "noq", "s2n-quic", "quiche", "tcp"];
+
+/// A program that speaks the workloads.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    /// Its name in tables.
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    /// What its command line begins with.
+    pub(crate) prefix: &'static [&'static str],
+    /// Whether datagrams carry it, so that it can go through the proxy.
+    pub(crate) udp: bool,
+}
+
+impl Stack {
+    pub(crate) fn all(root: &Path) -> Vec<Self> {
+        let peers = target(&root.join("benches/peers")).join("release");
+        let peer =
+            |name, binary: &str| Self { name, program: peers.join(binary), prefix: &[], udp: name != "tcp" };
+        vec![
+            Self { name: "quic", program: target(root).join("release/quic"), prefix: &["perf"], udp: true },
+            peer("quinn", "perf-quinn"),
+            peer("noq", "perf-noq"),
+            peer("s2n-quic", "perf-s2n"),
+            peer("quiche", "perf-quiche"),
+            peer("tcp", "perf-tcp"),
+        ]
+    }
+
+    pub(crate) fn is_wanted(&self, named: &[String]) -> bool {
+        self.name == "quic" || named.is_empty() || named.iter().any(|name| name == self.name)
+    }
+
+    pub(crate) fn command(&self) -> Vec<String> {
+        let words = self.prefix.iter().map(|word| (*word).to_owned());
+        std::iter::once(self.program.display().to_string()).chain(words).collect()
+    }
+}
+
+/// The project that this program was built from.
+pub(crate) fn project() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(3).expect("this crate lies three folders deep").to_owned()
+}
+
+/// Where cargo puts what it builds in `workspace`.
+pub(crate) fn target(workspace: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from)
+}
+
+/// Builds the command and the peers.
+pub(crate) fn build(root: &Path) -> Result<(), Error> {
+    cargo(root, &["-p", "quic-cli"])?;
+    cargo(&root.join("benches/peers"), &["--workspace", "--exclude", "yardstick"])
+}
+
+fn cargo(workspace: &Path, what: &[&str]) -> Result<(), Error> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace).args(["build", "--release", "--locked"]).args(what);
+    if command.status()?.success() {
+        Ok(())
+    } else {
+        Err(format!("{} could not be built; benches/peers/README.md says what it needs", workspace.display())
+            .into())
+    }
+}
