@@ -18,7 +18,7 @@ use quic_proto::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn foobar_comes_back() {
@@ -358,6 +358,30 @@ fn handshakes_survive_a_bad_network() {
         let (data, fin) = read_all(pair.s(s), id);
         assert!(fin && data == [7; 50_000], "seed {seed}: {} bytes, {fin}", data.len());
     }
+}
+
+#[test]
+fn a_hello_that_comes_again_is_answered_again() {
+    let (mut pair, config) = pair();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (copy, mut lost) = (Arc::clone(&sent), false);
+    pair.network = Box::new(move |to_server, bytes| {
+        if !to_server {
+            copy.lock().unwrap().push(bytes[0]);
+            if bytes[0] == 0xfc && !std::mem::replace(&mut lost, true) {
+                return Fate::Drop;
+            }
+        }
+        Fate::Deliver
+    });
+    let c = pair.connect(&config);
+    pair.run(Duration::from_millis(500));
+    assert!(pair.c(c).is_established());
+    let sent = sent.lock().unwrap();
+    let shlos: Vec<_> = (0..sent.len()).filter(|at| sent[*at] == 0xfc).collect();
+    assert_eq!(shlos.len(), 2);
+    let readable = sent[..shlos[1]].iter().all(|first| first & 0x80 != 0);
+    assert!(readable, "the client got nothing that it cannot read: {sent:x?}");
 }
 
 #[test]
