@@ -61,6 +61,11 @@ impl CryptoStream {
         }
     }
 
+    /// Whether the peer's bytes before `offset` were read.
+    pub fn is_read(&self, offset: u64) -> bool {
+        offset <= self.receive.base
+    }
+
     /// Where what was written so far ends.
     pub fn written(&self) -> u64 {
         self.send.end()
@@ -70,6 +75,12 @@ impl CryptoStream {
     pub fn forget_sent(&mut self) {
         let end = self.send.end();
         self.send = Send { base: end, unsent: end, ..Send::default() };
+    }
+
+    /// Sends everything again that was sent and is not acknowledged.
+    pub fn send_again(&mut self) {
+        let sent = self.send.unsent - self.send.base;
+        self.on_lost(self.send.base, sent as u32);
     }
 
     /// Appends bytes to send.
