@@ -60,8 +60,10 @@ impl Service {
     }
 
     /// Serves a bidirectional stream (§2.3.2), in a task of its own. The future fails if the stream does, or if the client stops it.
-    ///
-    /// Not an `async fn`, which would hold its arguments twice: a server moves this future several times for each request.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold its arguments twice, and a server moves this future several times for each request"
+    )]
     pub fn stream<S: SendHalf, R: RecvHalf>(
         self: Arc<Self>,
         mut send: S,
