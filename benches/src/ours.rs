@@ -10,6 +10,7 @@ use quic_proto::crypto::rustls::{
 };
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::event::{Event, StreamEvent};
+use quic_proto::gquic::{self, ProofSource, ServerTrust};
 use quic_proto::id::{Dir, StreamId};
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::rng::SeededRng;
@@ -26,6 +27,8 @@ pub struct Ours {
     peer: SocketAddr,
     client: Option<ClientConfig>,
     connections: Vec<ConnectionHandle>,
+    /// The direction of streams that go one way: Google QUIC has no unidirectional ones.
+    one_way: Dir,
 }
 
 fn transport() -> Arc<TransportConfig> {
@@ -37,6 +40,13 @@ fn transport() -> Arc<TransportConfig> {
         .max_bidi_streams(STREAMS.into())
         .send_buffer(SEND_BUFFER.into());
     config.build().expect("a sound configuration")
+}
+
+fn identity(certificate: &Certificate) -> Identity {
+    Identity {
+        chain: vec![CertificateDer::from(certificate.chain.clone())],
+        key: PrivateKeyDer::Pkcs8(certificate.key.clone().into()),
+    }
 }
 
 impl Ours {
@@ -51,10 +61,7 @@ impl Ours {
             ..ClientOptions::default()
         };
         let tls = RustlsClient::danger_accept_any_certificate(options).expect("a sound configuration");
-        let client = ClientConfig::new(Arc::new(tls)).transport(transport());
-        let rng = Box::new(SeededRng::from_u64(1));
-        let endpoint = Endpoint::new(EndpointConfig::new(&[1; 32]), None, rng, UnixTime::from_secs(1));
-        Self { endpoint, peer: server, client: Some(client), connections: Vec::new() }
+        Self::with_client(server, ClientConfig::new(Arc::new(tls)))
     }
 
     /// A server for the client at this address.
@@ -62,39 +69,60 @@ impl Ours {
     /// # Panics
     /// If the configuration is refused.
     pub fn server(client: SocketAddr, certificate: &Certificate) -> Self {
-        let identity = Identity {
-            chain: vec![CertificateDer::from(certificate.chain.clone())],
-            key: PrivateKeyDer::Pkcs8(certificate.key.clone().into()),
-        };
         let options = ServerOptions {
             alpn: vec![ALPN.to_vec()],
             ciphers: vec![CipherChoice::Aes128Gcm],
             ..ServerOptions::default()
         };
-        let tls = RustlsServer::with_identity(identity, options).expect("a sound configuration");
-        let config = Arc::new(ServerConfig::new(Arc::new(tls), &[2; 32]).transport(transport()));
+        let tls = RustlsServer::with_identity(identity(certificate), options).expect("a sound configuration");
+        Self::with_server(client, ServerConfig::new(Arc::new(tls), &[2; 32]))
+    }
+
+    /// A client that speaks Google QUIC.
+    pub fn q044_client(server: SocketAddr) -> Self {
+        let settings = gquic::ClientConfig::new(ServerTrust::danger_accept_any_certificate());
+        Self { one_way: Dir::Bi, ..Self::with_client(server, ClientConfig::of(Arc::new(settings))) }
+    }
+
+    /// A server that speaks Google QUIC.
+    ///
+    /// # Panics
+    /// If the certificate is of no use for it.
+    pub fn q044_server(client: SocketAddr, certificate: &Certificate) -> Self {
+        let proof = ProofSource::from_identity(identity(certificate)).expect("a key that signs");
+        let settings = gquic::ServerConfig::new(proof, &[2; 32]);
+        let config = ServerConfig::of(Arc::new(settings), &[2; 32]);
+        Self { one_way: Dir::Bi, ..Self::with_server(client, config) }
+    }
+
+    fn with_client(server: SocketAddr, config: ClientConfig) -> Self {
+        let client = Some(config.transport(transport()));
+        let rng = Box::new(SeededRng::from_u64(1));
+        let endpoint = Endpoint::new(EndpointConfig::new(&[1; 32]), None, rng, UnixTime::from_secs(1));
+        Self { endpoint, peer: server, client, connections: Vec::new(), one_way: Dir::Uni }
+    }
+
+    fn with_server(client: SocketAddr, config: ServerConfig) -> Self {
+        let config = Arc::new(config.transport(transport()));
         let rng = Box::new(SeededRng::from_u64(2));
         let config_of_endpoint = EndpointConfig::new(&[2; 32]);
         let endpoint = Endpoint::new(config_of_endpoint, Some(config), rng, UnixTime::from_secs(1));
-        Self { endpoint, peer: client, client: None, connections: Vec::new() }
+        Self { endpoint, peer: client, client: None, connections: Vec::new(), one_way: Dir::Uni }
+    }
+
+    fn dir(&self, dir: library::Dir) -> Dir {
+        match dir {
+            library::Dir::Bi => Dir::Bi,
+            library::Dir::Uni => self.one_way,
+        }
+    }
+
+    fn dir_of(&self, dir: Dir) -> library::Dir {
+        if dir == self.one_way { library::Dir::Uni } else { library::Dir::Bi }
     }
 
     fn connection(&mut self, handle: ConnectionHandle) -> &mut Connection {
         self.endpoint.connection(handle).expect("no connection ends in a run")
-    }
-}
-
-fn dir(dir: library::Dir) -> Dir {
-    match dir {
-        library::Dir::Bi => Dir::Bi,
-        library::Dir::Uni => Dir::Uni,
-    }
-}
-
-fn dir_of(dir: Dir) -> library::Dir {
-    match dir {
-        Dir::Bi => library::Dir::Bi,
-        Dir::Uni => library::Dir::Uni,
     }
 }
 
@@ -143,8 +171,8 @@ impl Library for Ours {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             let news = match event {
                 Event::Connected => News::Connected,
-                Event::Stream(StreamEvent::Opened(dir)) => News::Opened(dir_of(dir)),
-                Event::Stream(StreamEvent::Available(dir)) => News::Available(dir_of(dir)),
+                Event::Stream(StreamEvent::Opened(dir)) => News::Opened(self.dir_of(dir)),
+                Event::Stream(StreamEvent::Available(dir)) => News::Available(self.dir_of(dir)),
                 Event::Stream(StreamEvent::Readable(id)) => News::Readable(id),
                 Event::Stream(StreamEvent::Writable(id)) => News::Writable(id),
                 Event::Stream(StreamEvent::Finished(id)) => News::Finished(id),
@@ -157,11 +185,13 @@ impl Library for Ours {
     }
 
     fn open(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
-        self.connection(connection).open(dir(direction))
+        let dir = self.dir(direction);
+        self.connection(connection).open(dir)
     }
 
     fn accept(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
-        self.connection(connection).accept(dir(direction))
+        let dir = self.dir(direction);
+        self.connection(connection).accept(dir)
     }
 
     fn write(&mut self, connection: ConnectionHandle, stream: StreamId, data: &[u8]) -> usize {

@@ -24,7 +24,8 @@ fn a_packet_costs_no_allocation_on_either_side() {
     let _alone = ALONE.lock();
     let cost = bulk(ends(), 32 << 20);
     assert!(cost.datagrams[0] > 20_000, "three quarters of the transfer are counted");
-    assert_eq!(cost.allocations, 0, "for {} packets and {} replies", cost.datagrams[0], cost.datagrams[1]);
+    // A queue may still double when it becomes longer than it ever was. What a packet costs would show twenty thousand times.
+    assert!(cost.allocations < 10, "{} for {} packets", cost.allocations, cost.datagrams[0]);
 }
 
 #[test]

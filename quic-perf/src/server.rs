@@ -62,7 +62,7 @@ impl Service {
     /// Serves a bidirectional stream (§2.3.2), in a task of its own. The future fails if the stream does, or if the client stops it.
     #[expect(
         clippy::manual_async_fn,
-        reason = "an async fn would hold its arguments twice, and a server moves this future several times for each request"
+        reason = "an async fn holds its arguments twice, and a server moves this future several times for each request"
     )]
     pub fn stream<S: SendHalf, R: RecvHalf>(
         self: Arc<Self>,

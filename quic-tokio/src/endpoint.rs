@@ -18,6 +18,7 @@ use quic_udp::{Shards, bind_group, os, steer};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::iter::repeat_n;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl Endpoint {
     /// An endpoint that uses several cores: bound to `addr` with as many sockets as there are `shards`, each with a driver and a lock of its
     /// own. A connection lives in one shard, which its connection ids name: `config` has no say in them. On Linux the kernel leads every
     /// datagram to its shard, also if a client migrates; elsewhere, and where it refuses, shards forward what came to the wrong one. So do they
-    /// with packets that carry no connection id, which servers of Google QUIC send.
+    /// with packets that carry no connection id, which servers send in some versions.
     ///
     /// Limits in the configurations (of connections, of clients that wait) are those of each shard. A stateless reset names no connection,
     /// and is recognised only if it happens to come to the connection's shard; otherwise the connection ends by its idle timeout.
@@ -102,11 +103,11 @@ impl Endpoint {
         let rule = Some(rule).filter(|rule| rule.count() > 1);
         let (clock, epoch) = (Clock::start(), os::wall_clock());
         let mut shards = Vec::with_capacity(sockets.len());
-        for (number, socket) in sockets.into_iter().enumerate() {
-            let config = config.clone();
+        let configs = repeat_n((config, server), sockets.len());
+        for (number, (socket, (config, server))) in sockets.into_iter().zip(configs).enumerate() {
             let config = if let Some(rule) = rule { rule.configure(number, config) } else { config };
             let rng = Box::new(SeededRng::from_seed(os::secret()?));
-            let protocol = Protocol::new(config, server.clone(), rng, epoch);
+            let protocol = Protocol::new(config, server, rng, epoch);
             shards.push(Arc::new(Shared::new(Socket::new(socket)?, clock, protocol)));
         }
         let shards = Arc::new(ShardList::new(shards, rule));
@@ -128,7 +129,9 @@ impl Endpoint {
 
     /// What is done with clients from now on; `None` accepts no more of them.
     pub fn set_server_config(&self, config: Option<Arc<ServerConfig>>) {
-        self.shards.for_each(|shard| shard.endpoint.set_server(config.clone()));
+        for (shard, config) in self.shards.iter().zip(repeat_n(config, self.shards.len())) {
+            shard.lock().endpoint.set_server(config);
+        }
     }
 
     /// Opens a connection to the server at `addr`, which must prove that it is `server_name`.

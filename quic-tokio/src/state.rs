@@ -41,12 +41,12 @@ impl Clock {
         Self(tokio::time::Instant::now())
     }
 
-    pub(crate) fn now(&self) -> Instant {
+    pub(crate) fn now(self) -> Instant {
         Instant::EPOCH + self.0.elapsed()
     }
 
     /// The same point in time by tokio's clock.
-    pub(crate) fn to_tokio(&self, at: Instant) -> tokio::time::Instant {
+    pub(crate) fn to_tokio(self, at: Instant) -> tokio::time::Instant {
         // A deadline beyond a year is as good as none, and tokio's clock cannot express all of ours.
         const FAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
         self.0 + (at - Instant::EPOCH).min(FAR)

@@ -24,7 +24,7 @@ const USAGE: &str = "usage: sansio bulk|rr|handshake|idle [options]
   --bytes N                 bytes to send in bulk (default 64 MiB)
   --count N                 requests (default 100000), handshakes (300) or connections (1000)
   --rounds N                how often each runs, in turn; the fastest run counts (default 5)
-  --only ours|quinn|rustls  runs one of them
+  --only NAME               runs one of ours, q044 (ours, as Google QUIC; bulk), quinn, rustls (handshake)
   --json                    one JSON object a line";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ impl Workload {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Impl {
     Ours,
+    /// The same, with Google QUIC in place of QUIC version 1.
+    Q044,
     Quinn,
     /// The TLS library alone, in handshakes.
     Rustls,
@@ -81,6 +83,7 @@ impl Impl {
     const fn name(self) -> &'static str {
         match self {
             Self::Ours => "quic-proto",
+            Self::Q044 => "Q044",
             Self::Quinn => "quinn-proto",
             Self::Rustls => "rustls",
         }
@@ -109,6 +112,7 @@ fn parse() -> Option<Args> {
             ("--only", _) => {
                 parsed.only = Some(match args.next()?.as_str() {
                     "ours" => Impl::Ours,
+                    "q044" if workload == Workload::Bulk => Impl::Q044,
                     "quinn" => Impl::Quinn,
                     "rustls" if workload == Workload::Handshake => Impl::Rustls,
                     _ => return None,
@@ -133,6 +137,7 @@ fn run(args: &Args, which: Impl, certificate: &Certificate) -> Found {
     let server = SocketAddr::from(([192, 0, 2, 2], 443));
     match which {
         Impl::Ours => workload(args, [Ours::client(server), Ours::server(client, certificate)]),
+        Impl::Q044 => workload(args, [Ours::q044_client(server), Ours::q044_server(client, certificate)]),
         Impl::Quinn => {
             let epoch = std::time::Instant::now();
             workload(args, [Theirs::client(epoch, server), Theirs::server(epoch, client, certificate)])
@@ -236,6 +241,7 @@ fn main() -> ExitCode {
     let which = match (args.only, args.workload) {
         (Some(only), _) => vec![only],
         (None, Workload::Handshake) => vec![Impl::Ours, Impl::Quinn, Impl::Rustls],
+        (None, Workload::Bulk) => vec![Impl::Ours, Impl::Quinn, Impl::Q044],
         (None, _) => vec![Impl::Ours, Impl::Quinn],
     };
     let mut results: Vec<(Impl, Found)> = Vec::new();

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::get::{reach, resolve};
 use crate::serve::say;
 use crate::tls;
+use crate::version::Version;
 use quic_perf::{ALPN, Ask, Datagrams, Error, Tally};
 use quic_proto::config::ClientConfig;
 use quic_tokio::{AppError, Connection, Endpoint};
@@ -14,6 +15,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
+    if args.client.version == Version::Q044 {
+        let what = "the workloads need QUIC version 1: they share a port, where connections of Q044 cannot be told apart";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     let config = tls::client(&args.client, ALPN, true)?;
     let (host, port) = args::host_and_port(&args.addr)?;
     let addresses = match args.client.connect {

@@ -11,7 +11,6 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
-use crate::version::Version;
 use quic_perf::{Load, units};
 use quic_tokio::IoStats;
 use std::net::SocketAddr;
@@ -56,9 +55,6 @@ pub(crate) struct ServerArgs {
     /// How many streams a client may have at once
     #[arg(long, value_name = "N", default_value_t = quic_perf::STREAMS)]
     streams: u64,
-    /// The versions of QUIC
-    #[arg(long, value_name = "V", default_value = "v1")]
-    version: Version,
     /// Spread the connections over so many sockets, each with a task that drives it
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU8,

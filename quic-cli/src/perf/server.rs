@@ -4,6 +4,7 @@ use super::{ServerArgs, datagrams};
 use crate::failure::Failure;
 use crate::serve::{say, secret};
 use crate::tls;
+use crate::version::Version;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
@@ -20,7 +21,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    let config = args.version.server(identity, quic_perf::ALPN, None)?;
+    let config = Version::V1.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
     let endpoint_config = EndpointConfig::new(&secret()?);
     let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);

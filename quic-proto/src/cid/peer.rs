@@ -111,6 +111,13 @@ impl PeerCids {
         }
     }
 
+    /// Sequence numbers of the ids that some path uses, or used, other than the current one. None if ids have no bytes: there is nothing to
+    /// retire then (RFC 9000 §19.16).
+    pub fn used(&self) -> impl Iterator<Item = u64> + '_ {
+        let used = self.active.iter().filter(|known| known.used && !known.cid.is_empty());
+        used.map(|known| known.sequence).filter(|sequence| *sequence != self.current)
+    }
+
     /// A path with this id is no longer used. The current id is never retired this way, nor is a zero-length one (RFC 9000 §19.16).
     ///
     /// # Errors

@@ -64,3 +64,28 @@ fn secrets_are_not_printed() {
     let text = format!("{:?}", EndpointConfig::new(&[0xa5; 32]));
     assert!(!text.contains("165") && !text.contains("a5"), "{text}");
 }
+
+/// A family that speaks one version of its own.
+struct Other;
+
+impl family::ClientFamily for Other {
+    fn versions(&self) -> &[Version] {
+        &[Version::Q044]
+    }
+}
+
+#[test]
+fn other_families_add_their_versions() {
+    use std::sync::Arc;
+    let tls = || Arc::new(crate::crypto::null::NullClient::default());
+    let both = ClientConfig::new(tls()).family(Arc::new(Other)).build().unwrap();
+    assert_eq!(both.versions[..], [Version::V1, Version::Q044]);
+    assert!(both.family_of(Version::Q044).is_some() && both.family_of(Version::V1).is_none());
+    let alone = ClientConfig::of(Arc::new(Other)).build().unwrap();
+    assert_eq!(alone.versions[..], [Version::Q044]);
+    let unsupported = |config: ClientConfig, version: Version| {
+        assert_eq!(config.build().map(drop), Err(ConfigError::UnsupportedVersion(version.0)));
+    };
+    unsupported(ClientConfig::new(tls()).versions(&[Version::Q044]), Version::Q044);
+    unsupported(ClientConfig::of(Arc::new(Other)).versions(&[Version::V1]), Version::V1);
+}

@@ -46,7 +46,9 @@ impl Connection {
             return;
         };
         tracing::debug!(%version, "starts again: the server knows another version");
+        engine.negotiated = true;
         engine.streams.wait_as(&self.engine.streams);
+        let was_routed_by_address = self.is_routed_by_address();
         self.moved.push(EndpointEvent(EndpointEventKind::RemoveCid(self.local_cid)));
         (self.family, self.engine) = (family, engine);
         self.local_cid = self.family.local_cid();
@@ -54,6 +56,8 @@ impl Connection {
         if self.is_routed_by_address() {
             let tuple = self.engine.paths.active().tuple;
             self.moved.push(EndpointEvent(EndpointEventKind::RouteByAddress(tuple)));
+        } else if was_routed_by_address {
+            self.moved.push(EndpointEvent(EndpointEventKind::ReleaseAddress));
         }
         self.family.start(&mut self.engine);
     }

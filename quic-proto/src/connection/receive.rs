@@ -31,7 +31,7 @@ impl Connection {
         let opened = self.family.receive(&mut self.engine, now, ecn, payload);
         if opened.authentic {
             if place == Place::Elsewhere {
-                self.on_other_path(now, path, len, opened.moves);
+                self.engine.on_other_path(path, len, opened);
             }
             self.take_challenges(path);
         }
@@ -56,20 +56,9 @@ impl Connection {
         }
         // RFC 9000 §9: "An endpoint MUST NOT initiate connection migration before the handshake is confirmed"; "If a client receives packets
         // from an unknown server address, the client MUST discard these packets."
-        (self.engine.side.is_server() && self.engine.confirmed && self.engine.config.migration)
+        // A server may not know yet that its client has confirmed the handshake: what is authentic tells it.
+        (self.engine.side.is_server() && self.family.is_established() && self.engine.config.migration)
             .then_some(Place::Elsewhere)
-    }
-
-    /// An authentic packet came on this path, which is not the active one.
-    fn on_other_path(&mut self, now: Instant, tuple: FourTuple, len: u64, moves: bool) {
-        let engine = &mut self.engine;
-        let config = engine.path_config();
-        engine.paths.probe(tuple, &config).amplification.on_received(len);
-        let pto = engine.pto();
-        if moves && engine.paths.migrate(now, tuple, &config, pto) {
-            tracing::debug!(?tuple, "the peer moved");
-            engine.recovery.on_path_change(engine.paths.active().generation);
-        }
     }
 
     /// Challenges that came on this path are answered on it.

@@ -92,8 +92,8 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already and
-    /// the peer's packets would not be told apart.
+    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already
+    /// and the peer's packets would not be told apart.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -252,6 +252,8 @@ impl Router {
                 }
             }
             EndpointEventKind::RemoveCid(cid) => self.demux.remove_cid(handle, cid),
+            // Where our ids have no bytes, connections go on to be told apart by their addresses.
+            EndpointEventKind::ReleaseAddress if self.config.cid_len == 0 => {}
             EndpointEventKind::ReleaseAddress => self.demux.clear_tuple(handle),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
@@ -306,23 +308,17 @@ impl Router {
     fn find(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
         let (path, payload) = (datagram.path, &*datagram.payload);
         let peeked = peek(payload, self.config.cid_len);
-        let dcid = match &peeked {
-            Ok(
-                Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. },
-            ) => Cid::new(dcid).ok(),
-            Err(_) => None,
-        };
         match self.owner(datagram, peeked.as_ref().ok()) {
             Some(Target::Connection(handle)) => return Routed::Connection(handle),
             Some(Target::Pending(id)) => return self.buffer(id, datagram),
             None => {}
         }
         match peeked {
-            // RFC 9000 §17.3.1: without the fixed bit it is none of ours, and what we gave to others knows no resets.
-            Ok(Peeked::Short { .. }) | Err(_) if payload.first().is_some_and(|first| first & 0xc0 == 0) => {
+            // What we gave to peers of other versions knows no resets.
+            _ if is_old(payload) => {
                 self.greet_old(now, datagram, out).unwrap_or(Routed::Dropped(DropReason::UnknownConnection))
             }
-            Ok(Peeked::Short { .. }) => self.reset(now, path, dcid, payload.len(), out),
+            Ok(Peeked::Short { dcid }) => self.reset(now, path, Cid::new(dcid).ok(), payload.len(), out),
             Ok(Peeked::Long { version, dcid, scid, .. }) => {
                 self.greet(now, datagram, Version(version), (dcid, scid), out)
             }
@@ -334,44 +330,53 @@ impl Router {
     /// Who has a claim to a datagram.
     fn owner(&mut self, datagram: &Datagram<'_>, peeked: Option<&Peeked<'_>>) -> Option<Target> {
         let (path, payload) = (datagram.path, &*datagram.payload);
-        let named = peeked.and_then(|peeked| {
-            let (Peeked::Short { dcid }
-            | Peeked::Long { dcid, .. }
-            | Peeked::VersionNegotiation { dcid, .. }) = peeked;
-            // A short header without an id is found by the addresses alone.
-            let short = matches!(peeked, Peeked::Short { .. });
-            Cid::new(dcid).ok().and_then(|dcid| self.lookup(path, &dcid, short))
-        });
+        let target = if is_old(payload) {
+            self.lookup_old(path, payload)
+        } else {
+            let named = peeked.and_then(|peeked| self.lookup_named(path, peeked));
+            named.or_else(|| self.lookup_negotiation(path, payload))
+        };
         // RFC 9000 §10.3: "endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
         // versions might allow the use of a long header."
-        named
-            .or_else(|| self.demux.by_reset(path.remote, payload).map(Target::Connection))
-            .or_else(|| self.lookup_old(path, payload))
+        target.or_else(|| self.demux.by_reset(path.remote, payload).map(Target::Connection))
+    }
+
+    /// The owner of a packet by the id in its header. A short header without an id is found by the addresses alone.
+    fn lookup_named(&mut self, path: FourTuple, peeked: &Peeked<'_>) -> Option<Target> {
+        let (Peeked::Short { dcid } | Peeked::Long { dcid, .. } | Peeked::VersionNegotiation { dcid, .. }) =
+            peeked;
+        // The id in a long header is that which the client chose as long as it knows none of ours; in some versions it never does.
+        let (chosen, own) = match peeked {
+            Peeked::Long { version, .. } => (true, !Version(*version).packs_id_lengths()),
+            _ => (false, true),
+        };
+        Cid::new(dcid).ok().and_then(|dcid| self.lookup(path, &dcid, chosen, own))
     }
 
     /// RFC 9000 §5.2: packets are matched by their Destination Connection ID or, if that has no bytes, by their addresses.
-    fn lookup(&mut self, path: FourTuple, dcid: &Cid, short: bool) -> Option<Target> {
+    /// The id may be one that the client has `chosen`, which counts together with its address, so that it can be in nobody's way; and one that
+    /// leads to a connection (`own`) from wherever it comes.
+    fn lookup(&mut self, path: FourTuple, dcid: &Cid, chosen: bool, own: bool) -> Option<Target> {
         if dcid.is_empty() {
             return self.demux.by_tuple(path).map(Target::Connection);
         }
-        // The id that a client chose counts together with its address, so that it can be in nobody's way. A client that has seen a packet
-        // of ours uses our id; short headers come after that (RFC 9000 §7.2).
-        let chosen = if short { None } else { self.demux.by_initial(path.remote, dcid) };
-        chosen.or_else(|| self.demux.by_cid(dcid).map(Target::Connection))
+        let chosen = if chosen { self.demux.by_initial(path.remote, dcid) } else { None };
+        chosen.or_else(|| if own { self.demux.by_cid(dcid).map(Target::Connection) } else { None })
     }
 
-    /// Packets that differ from RFC 8999: short headers without the fixed bit name the connection by the 8 bytes that the client chose, or,
-    /// from a server, not at all; and a server's Version Negotiation packet may have other ids than ours.
+    /// Short packets of versions before RFC 9000: their headers name the connection by the 8 bytes that the client chose or, from a server,
+    /// not at all.
     fn lookup_old(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
-        let first = *payload.first()?;
-        let negotiation = first & 0x80 != 0 && payload.get(1..5) == Some(&[0; 4]);
-        if first & 0xc0 != 0 && !negotiation {
-            return None;
-        }
-        let chosen = payload.get(1..9).and_then(|id| Cid::new(id).ok()).filter(|_| !negotiation);
+        let chosen = payload.get(1..9).and_then(|id| Cid::new(id).ok());
         chosen
-            .and_then(|id| self.lookup(path, &id, false))
+            .and_then(|id| self.lookup(path, &id, true, true))
             .or_else(|| self.demux.by_tuple(path).map(Target::Connection))
+    }
+
+    /// A server's Version Negotiation packet may name the connection in another way than ours.
+    fn lookup_negotiation(&mut self, path: FourTuple, payload: &[u8]) -> Option<Target> {
+        let negotiates = payload.get(1..5) == Some(&[0; 4]);
+        negotiates.then(|| self.demux.by_tuple(path).map(Target::Connection))?
     }
 
     fn buffer(&mut self, id: u64, datagram: &Datagram<'_>) -> Routed {
@@ -415,6 +420,12 @@ impl Router {
     fn is_full(&self) -> bool {
         self.server.as_ref().is_some_and(|server| self.demux.len() >= server.max_connections)
     }
+}
+
+/// Whether a packet is of a version before RFC 9000, whose §17.3.1 says of the fixed bit: "Packets containing a zero value for this bit are
+/// not valid packets in this version".
+fn is_old(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & 0xc0 == 0)
 }
 
 fn limits(server: &ServerConfig) -> PendingLimits {

@@ -15,6 +15,7 @@ pub mod crypto_stream;
 pub mod family;
 pub mod intents;
 pub mod lifecycle;
+mod moves;
 pub mod packet;
 pub mod probes;
 pub mod settle;
@@ -86,6 +87,8 @@ pub struct Engine {
     pub timing: PeerTiming,
     /// Whether the handshake is confirmed (RFC 9001 §4.1.2).
     pub confirmed: bool,
+    /// The peer's list of versions was followed once: no other one is believed.
+    pub negotiated: bool,
     /// Whether there are handshake keys, which packets of the Handshake space need (RFC 9002 §6.2.2.1).
     pub has_handshake_keys: bool,
     /// Whether the peer is known to have validated our address (always true on a server), RFC 9002 §6.2.2.1.
@@ -166,6 +169,7 @@ impl Engine {
             stats: ConnectionStats::default(),
             rng: parts.rng,
             confirmed: false,
+            negotiated: false,
             has_handshake_keys: false,
             peer_validated_us: parts.side.is_server() || parts.single_space,
             single_space: parts.single_space,

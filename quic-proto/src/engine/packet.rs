@@ -70,7 +70,11 @@ pub struct Sent {
 pub struct Opened {
     /// At least one packet was authentic.
     pub authentic: bool,
+    /// At least one packet was authentic and had not come before.
+    pub new: bool,
     /// The highest-numbered packet so far in the Data space was in it, with other frames than path probes: the peer moved here, if
     /// the datagram came on another path (RFC 9000 §9.3).
     pub moves: bool,
+    /// It came to another id of ours than the packet before: the peer uses a fresh one on a path of its choice (RFC 9000 §9.5).
+    pub fresh_id: bool,
 }

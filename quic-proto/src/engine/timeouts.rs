@@ -46,9 +46,11 @@ impl Engine {
     /// Returns whether the connection goes on.
     fn on_path_timeout(&mut self, now: Instant) -> bool {
         match self.paths.on_timeout(now) {
-            Ok(TimedOut::Nothing) => true,
-            Ok(TimedOut::Reverted) => {
-                self.recovery.on_path_change(self.paths.active().generation);
+            Ok(outcome) => {
+                if outcome == TimedOut::Reverted {
+                    self.on_active_path_changed();
+                }
+                self.retire_unused_ids();
                 true
             }
             // RFC 9000 §9.3.2: "it MUST close the connection silently by discarding all connection state."

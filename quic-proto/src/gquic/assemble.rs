@@ -3,7 +3,7 @@
 use super::keys::Level;
 use super::wire::error::ResetCode;
 use super::wire::{ack, encode};
-use super::{Gquic, close, stream_id};
+use super::{Gquic, close, start, stream_id};
 use crate::codec::Writer;
 use crate::engine::Engine;
 use crate::engine::intents::Intent;
@@ -47,6 +47,13 @@ impl Gquic {
     pub(super) fn crypto_frame(&mut self, engine: &mut Engine, packet: &mut PacketWriter<'_>) {
         let Some((offset, available)) = self.handshake.stream().peek() else { return };
         let overhead = encode::stream_overhead(stream_id::CRYPTO, offset, false);
+        // Servers of RFC 9000 say what they speak only to datagrams of 1200 bytes, which is the size of ours here. A hello that nobody answered
+        // may be for such a one. PADDING goes in front, since the handshake bytes go to the end.
+        let unanswered = engine.side.is_client() && self.keys.seen().is_none();
+        if unanswered && packet.number > start::FIRST_NUMBER {
+            packet
+                .pad_to(packet.frames.len() + packet.frames.remaining().saturating_sub(overhead + available));
+        }
         let len = packet.frames.remaining().saturating_sub(overhead).min(available);
         if len == 0 {
             return;
@@ -83,14 +90,17 @@ impl Gquic {
 /// The engine's intents as frames.
 fn intent_frames(engine: &mut Engine, packet: &mut PacketWriter<'_>) {
     while let Some(intent) = engine.peek_intent() {
-        // Ids and stream limits are not announced in this version, and the rules that it gave the engine see to it that none are wanted.
-        let Intent::Stream(wish) = intent else { return };
-        let written = frame_of(engine, wish);
-        if !packet.frames.attempt(|w| written.write(w)) {
-            return;
+        let wish = match intent {
+            Intent::Stream(wish) => frame_of(engine, wish),
+            Intent::NewConnectionId(_) | Intent::RetireConnectionId(_) => None,
+        };
+        if let Some(wish) = wish {
+            if !packet.frames.attempt(|w| wish.write(w)) {
+                return;
+            }
+            packet.ack_eliciting = true;
+            wish.count(&mut engine.stats.sent.frames);
         }
-        packet.ack_eliciting = true;
-        written.count(&mut engine.stats.sent.frames);
         packet.tokens.push(engine.take_intent(&intent));
     }
 }
@@ -128,20 +138,19 @@ impl Wish {
     }
 }
 
-/// The frame for what a stream or flow control wants.
-fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Wish {
+/// The frame for what a stream or flow control wants. There is none for limits of the number of streams; by the rules that this family gives
+/// the engine, nobody asks for one.
+fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Option<Wish> {
     let wire = stream_id::to_wire;
-    match wish {
+    Some(match wish {
         streams::Intent::MaxData(limit) => Wish::WindowUpdate { stream: stream_id::CONNECTION, limit },
         streams::Intent::MaxStreamData(id, limit) => Wish::WindowUpdate { stream: wire(id), limit },
         streams::Intent::DataBlocked(_) => Wish::Blocked { stream: stream_id::CONNECTION },
         streams::Intent::StreamDataBlocked(id, _) => Wish::Blocked { stream: wire(id) },
         streams::Intent::ResetStream { id, code, final_size } => {
-            let code = if was_stopped(engine, id) {
-                ResetCode::RST_ACKNOWLEDGEMENT
-            } else {
-                close::reset_code(code)
-            };
+            // Chapter 9: "the peer answers with its own RST_STREAM, error 7 (RST_ACKNOWLEDGEMENT)".
+            let answer = was_stopped(engine, id);
+            let code = if answer { ResetCode::RST_ACKNOWLEDGEMENT } else { close::reset_code(code) };
             Wish::RstStream { stream: wire(id), final_offset: final_size, code, stops: false }
         }
         // Chapter 9: "Error 0 has its own meaning: "I do not need your data, but what I sent is complete" … The final offset in it is where
@@ -150,11 +159,8 @@ fn frame_of(engine: &mut Engine, wish: streams::Intent) -> Wish {
             let final_offset = engine.streams.end_of(id).unwrap_or(0);
             Wish::RstStream { stream: wire(id), final_offset, code: ResetCode::NO_ERROR, stops: true }
         }
-        // There are no frames that raise the number of streams: the rules of this family do without.
-        streams::Intent::MaxStreams(..) | streams::Intent::StreamsBlocked(..) => {
-            Wish::Blocked { stream: stream_id::CONNECTION }
-        }
-    }
+        streams::Intent::MaxStreams(..) | streams::Intent::StreamsBlocked(..) => return None,
+    })
 }
 
 /// Whether we give a stream up because the peer asked for it.

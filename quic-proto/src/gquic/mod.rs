@@ -15,6 +15,8 @@
 //!
 //! Timers: `Handshake` (10 s by default), and `Idle`, which says goodbye here.
 //!
+//! Packets and their frames are logged, in words, to the `tracing` target `quic_proto::packets` at the level `DEBUG`.
+//!
 //! # To speak it
 //!
 //! [`ClientConfig`] and [`ServerConfig`] here go into those of everybody: alone by [`of`](crate::config::ClientConfig::of), beside versions

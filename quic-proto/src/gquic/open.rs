@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::packet::Opened;
 use crate::error::ConnectionError;
 use crate::id::{PacketNumber, ResetToken, SpaceId};
-use crate::invariants::Version;
+use crate::invariants::{OfferedVersions, Peeked, Version, peek};
 use crate::time::{Duration, Instant};
 
 /// From this packet on acknowledgements may be scarce (chapter 5).
@@ -48,7 +48,9 @@ impl Gquic {
     /// Reads the header of a packet that belongs here, and what is said without a number: negotiation and resets.
     fn place(&mut self, engine: &mut Engine, packet: &[u8]) -> Option<Place> {
         let first = *packet.first()?;
-        if packet.get(1..5) == Some(&[0; 4]) || first & 0xc9 == 0x09 {
+        let negotiates = first & 0x80 != 0 && packet.get(1..5) == Some(&[0; 4]);
+        // The public header of older versions: with versions, or with the reset flag; bits that are never so in a short header.
+        if negotiates || first & 0xc9 == 0x09 {
             self.on_version_negotiation(engine, packet);
             return None;
         }
@@ -75,19 +77,35 @@ impl Gquic {
 
     /// Chapter 2.4, the client's part.
     fn on_version_negotiation(&mut self, engine: &mut Engine, packet: &[u8]) {
-        let Some(negotiation) = negotiation::parse(packet) else { return };
-        let ours =
-            negotiation.scid == self.cid && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid);
-        // "Client: ignore the packet if any other packet of the server was accepted before … or if it lists the version just offered."
-        if engine.side.is_server() || self.keys.seen().is_some() || !ours {
+        let Some(versions) = self.offered_versions(packet) else { return };
+        // "Client: ignore the packet if any other packet of the server was accepted before, if one such packet was followed already, or if
+        // it lists the version just offered."
+        if engine.side.is_server() || engine.negotiated || self.keys.seen().is_some() {
             return;
         }
-        let offered: Vec<u32> = negotiation.versions.collect();
+        let offered: Vec<u32> = versions.collect();
         if offered.contains(&Version::Q044.0) {
             return;
         }
         let offered = offered.into_iter().filter(|version| !Version(*version).is_reserved()).collect();
         engine.abandon(ConnectionError::VersionMismatch { offered });
+    }
+
+    /// The list in a version negotiation packet that answers ours. A server of RFC 8999 has read the packed lengths of our ids as the length of
+    /// the first one, and gives back more than that.
+    fn offered_versions<'a>(&self, packet: &'a [u8]) -> Option<OfferedVersions<'a>> {
+        if let Some(negotiation) = negotiation::parse(packet)
+            && negotiation.scid == self.cid
+            && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid)
+        {
+            return Some(negotiation.versions);
+        }
+        match peek(packet, 0) {
+            Ok(Peeked::VersionNegotiation { scid, versions, .. }) if scid.starts_with(&self.cid) => {
+                Some(versions)
+            }
+            _ => None,
+        }
     }
 
     /// Chapter 2.5: "A client may well recognise it and fail at once, but only before the handshake is complete."

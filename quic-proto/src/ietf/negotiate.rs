@@ -17,6 +17,7 @@ impl Ietf {
         // RFC 9000 §6.2: "A client MUST discard any Version Negotiation packet if it has received and successfully processed any other
         // packet, including an earlier Version Negotiation packet." §17.2.1: the ids must echo ours.
         if engine.side.is_server()
+            || engine.negotiated
             || self.heard_from_peer(engine)
             || *dcid != *self.local_scid
             || *scid != *engine.peer_cids.current()

@@ -85,9 +85,14 @@ impl Ietf {
         }
         // The token must be read before the packet is opened in place (RFC 9000 §10.3.1).
         let token = packet.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
-        self.arrived_on = short.dcid;
+        let before = std::mem::replace(&mut self.arrived_on, short.dcid);
         let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None };
         let authentic = self.open_packet(engine, now, ecn, packet, place, opened);
+        opened.fresh_id = opened.new && before != short.dcid;
+        if !opened.new {
+            // Whoever sent it need not be the peer, or not from there.
+            self.arrived_on = before;
+        }
         if !authentic
             && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
         {
@@ -225,6 +230,7 @@ impl Ietf {
             Self::fail(engine, TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason));
             return true;
         }
+        opened.new = true;
         self.take_frames(engine, now, ecn, level, number, &body[..len], number >= expected, opened);
         true
     }

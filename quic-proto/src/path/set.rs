@@ -42,6 +42,12 @@ impl PathSet {
     }
 
     /// All paths, the active one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+        let others = self.previous.iter().chain(&self.probing);
+        std::iter::once(&self.active).chain(others).map(|path| &**path)
+    }
+
+    /// All paths, the active one first.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Path> {
         let others = self.previous.iter_mut().chain(&mut self.probing);
         std::iter::once(&mut self.active).chain(others).map(|path| &mut **path)
@@ -251,6 +257,17 @@ mod tests {
         // The path before is silent and dropped.
         assert_eq!(paths.on_timeout(Instant::from_millis(10_000)), Ok(TimedOut::Nothing));
         assert!(paths.get(0).is_none());
+    }
+
+    #[test]
+    fn who_is_heard_of_on_a_path_is_there() {
+        let mut paths = connected();
+        assert!(paths.migrate(Instant::EPOCH, address("10.0.0.2:1"), &CONFIG, PTO));
+        assert!(!paths.active().amplification.is_validated());
+        paths.on_heard();
+        assert!(paths.active().amplification.is_validated());
+        assert_eq!(paths.on_timeout(Instant::EPOCH + PTO * 100), Ok(TimedOut::Nothing));
+        assert_eq!(paths.active().tuple, address("10.0.0.2:1"));
     }
 
     #[test]

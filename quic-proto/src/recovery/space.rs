@@ -143,8 +143,9 @@ impl Space {
         Ok(())
     }
 
-    /// Takes the packets of `range` out that were not acknowledged before, and hands them to `settle`, newest first. `false` if all
-    /// packets below the range are settled too, so that lower ranges need not be looked at.
+    /// Takes the packets of `range` out that were not acknowledged before, and hands them to `settle`. Those without an acknowledged one
+    /// between them come oldest first: the owners of what they carried forget it from the front. `false` if all packets below the range
+    /// are settled too, so that lower ranges need not be looked at.
     pub(super) fn take_acked(
         &mut self,
         range: RangeInclusive<PacketNumber>,
@@ -156,7 +157,7 @@ impl Space {
         };
         let known = first.max(*range.start())..range.end() + 1;
         for gap in self.acked.gaps_rev(known.clone()) {
-            for number in gap.rev() {
+            for number in gap {
                 let Some(tracked) = self.ring.remove(number) else { continue };
                 if tracked.packet.ack_eliciting && tracked.state == State::Outstanding {
                     self.eliciting -= 1;

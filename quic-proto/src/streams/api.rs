@@ -127,6 +127,7 @@ impl SendStream<'_> {
         streams.free_buffered(freed);
         streams.reschedule(self.slot);
         streams.want(self.slot, intents::RESET);
+        streams.vacate_if_told(self.slot);
         Ok(())
     }
 
@@ -227,7 +228,7 @@ impl RecvStream<'_> {
             return Ok(None);
         }
         let bytes = recv.reassembler.read_bytes(max, &mut streams.pool);
-        self.credit(bytes.len());
+        streams.credit(self.slot, bytes.len() as u64);
         Ok(Some(bytes))
     }
 
@@ -238,7 +239,6 @@ impl RecvStream<'_> {
     pub fn stop(&mut self, code: AppError) -> Result<(), ClosedStream> {
         let streams = &mut *self.streams;
         let stream = streams.table.get(self.slot).ok_or(ClosedStream)?;
-        let metered = stream.metered;
         let recv = stream.recv.as_mut().ok_or(ClosedStream)?;
         let unread = match recv.readable() {
             Readable::Over => return Err(ClosedStream),
@@ -248,13 +248,10 @@ impl RecvStream<'_> {
                 recv.credit.received().saturating_sub(recv.reassembler.read_offset())
             }
         };
-        let ask = recv.stop(code, &mut streams.pool);
-        if metered {
-            streams.consume(unread);
-        }
-        if ask {
+        if recv.stop(code, &mut streams.pool) {
             streams.want(self.slot, intents::STOP);
         }
+        streams.credit(self.slot, unread);
         streams.forget_if_over(self.slot);
         Ok(())
     }
@@ -284,7 +281,7 @@ impl RecvStream<'_> {
 
     /// Notes that `len` bytes were read; returns whether that was all, and then the stream is over.
     fn have_read(&mut self, len: usize) -> bool {
-        self.credit(len);
+        self.streams.credit(self.slot, len as u64);
         let Some(recv) = self.stream().and_then(|stream| stream.recv.as_mut()) else { return false };
         let fin = recv.is_at_end();
         if fin {
@@ -292,20 +289,5 @@ impl RecvStream<'_> {
             self.streams.forget_if_over(self.slot);
         }
         fin
-    }
-
-    /// Credits bytes read to both windows.
-    fn credit(&mut self, len: usize) {
-        let streams = &mut *self.streams;
-        let (now, rtt) = (streams.now, streams.rtt);
-        let Some(stream) = streams.table.get(self.slot) else { return };
-        let metered = stream.metered;
-        let Some(recv) = stream.recv.as_mut() else { return };
-        if recv.credit.consume(len as u64, now, rtt) && recv.wants_credit() {
-            streams.want(self.slot, intents::CREDIT);
-        }
-        if metered {
-            streams.consume(len as u64);
-        }
     }
 }

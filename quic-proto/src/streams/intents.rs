@@ -174,15 +174,15 @@ impl Streams {
             stream.wants &= !RESET;
         }
         // A wish that has to wait for the end of our data stays, outside the queue: `finish` brings it back.
-        let ends = stream.send.as_ref().is_none_or(|send| send.end().is_some());
-        if stream.wants & STOP != 0 && (ends || !self.config.rules.stop_tells_end) {
+        if stream.wants & STOP != 0 && !stream.stop_waits(&self.config.rules) {
             if let Some(code) = stream.recv.as_ref().and_then(RecvHalf::pending_stop) {
                 return Some(Intent::StopSending { id, code });
             }
             stream.wants &= !STOP;
         }
         if stream.wants & CREDIT != 0 {
-            if let Some(recv) = stream.recv.as_ref().filter(|recv| recv.wants_credit()) {
+            let wants = stream.wants_credit(&self.config.rules);
+            if let Some(recv) = stream.recv.as_ref().filter(|_| wants) {
                 return Some(Intent::MaxStreamData(id, recv.credit.target()));
             }
             stream.wants &= !CREDIT;

@@ -19,6 +19,8 @@ pub(super) struct PeerOpened {
     opened: u64,
     accepted: u64,
     closed: u64,
+    /// How many of the closed ones are not over on this side.
+    early: u64,
     unused: RangeSet,
     /// The application was told of new streams and has not yet accepted all.
     pub(super) notified: bool,
@@ -41,6 +43,7 @@ impl PeerOpened {
             opened: 0,
             accepted: 0,
             closed: 0,
+            early: 0,
             unused: RangeSet::new(),
             notified: false,
         }
@@ -83,6 +86,19 @@ impl PeerOpened {
 
     pub(super) fn on_closed(&mut self) {
         self.closed += 1;
+    }
+
+    /// A stream may be closed for the peer, though it is not over on this side. Returns whether it counts as closed: a peer that acknowledges
+    /// nothing has no more than twice the streams by that.
+    pub(super) fn on_closed_early(&mut self) -> bool {
+        let counts = self.early < self.concurrent;
+        (self.closed, self.early) = (self.closed + u64::from(counts), self.early + u64::from(counts));
+        counts
+    }
+
+    /// A stream that was closed early is over.
+    pub(super) fn on_over(&mut self) {
+        self.early -= 1;
     }
 
     /// The limit to advertise now.

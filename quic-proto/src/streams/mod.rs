@@ -74,7 +74,8 @@ pub struct StreamRules {
     pub concurrent_limits: Option<u64>,
     /// How many bidirectional streams beyond the limit the peer may have open before that is a violation.
     pub tolerance: u64,
-    /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known.
+    /// To ask the peer to stop is also to say where our own data ends, so that it waits until that is known. Until then the peer may go on:
+    /// it might not read what we have to say before it has sent all of its own.
     pub stop_tells_end: bool,
     /// The stream whose bytes do not count for the connection's flow control.
     pub unmetered: Option<StreamId>,
@@ -334,21 +335,39 @@ impl Streams {
         }
     }
 
+    /// Where limits count what is open at once, a stream is over for the peer, who opened it, as soon as it knows how both directions end; it
+    /// may open another one in its place before we hear that it knows.
+    fn vacate_if_told(&mut self, slot: u32) {
+        let Some(stream) = self.table.get(slot) else { return };
+        let told = stream.send.as_ref().is_none_or(SendHalf::is_told)
+            && stream.recv.as_ref().is_none_or(RecvHalf::is_terminal);
+        let theirs = stream.id.initiator() != self.config.side;
+        if told && theirs && !stream.vacated && self.config.rules.concurrent_limits.is_some() {
+            let opened = &mut self.peer_opened[stream.id.dir() as usize];
+            stream.vacated = opened.on_closed_early();
+            opened.advertise(opened.target());
+        }
+    }
+
     /// Forgets a stream of which both parts are over.
     fn forget_if_over(&mut self, slot: u32) {
         let Some(stream) = self.table.get(slot) else { return };
         let over = stream.send.as_ref().is_none_or(SendHalf::is_terminal)
             && stream.recv.as_ref().is_none_or(RecvHalf::is_terminal);
         if !over {
-            return;
+            return self.vacate_if_told(slot);
         }
-        let (id, dir) = (stream.id, stream.id.dir());
+        let (id, dir, vacated) = (stream.id, stream.id.dir(), stream.vacated);
         self.schedule.set(slot, stream, None);
         self.table.remove(slot, &mut self.pool);
         let concurrent = self.config.rules.concurrent_limits;
         if id.initiator() != self.config.side {
             let opened = &mut self.peer_opened[dir as usize];
-            opened.on_closed();
+            if vacated {
+                opened.on_over();
+            } else {
+                opened.on_closed();
+            }
             if concurrent.is_some() {
                 opened.advertise(opened.target());
             } else if opened.update_wanted() {
@@ -382,6 +401,19 @@ impl Streams {
     }
 
     /// Credits bytes that left our buffers, or never entered them, to the connection's window.
+    /// Credits bytes of a stream that were read or dropped to both windows.
+    fn credit(&mut self, slot: u32, amount: u64) {
+        let Some(stream) = self.table.get(slot) else { return };
+        let metered = stream.metered;
+        let Some(recv) = stream.recv.as_mut() else { return };
+        if recv.credit.consume(amount, self.now, self.rtt) && stream.wants_credit(&self.config.rules) {
+            self.want(slot, intents::CREDIT);
+        }
+        if metered {
+            self.consume(amount);
+        }
+    }
+
     fn consume(&mut self, amount: u64) {
         if amount > 0 && self.recv_credit.consume(amount, self.now, self.rtt) {
             self.wants |= intents::MAX_DATA;

@@ -70,9 +70,7 @@ impl Streams {
             }
         } else {
             recv.finish_stopped();
-            if metered {
-                self.consume(growth);
-            }
+            self.credit(slot, growth);
             self.forget_if_over(slot);
         }
         Ok(Received::Stored)
@@ -133,6 +131,7 @@ impl Streams {
             self.free_buffered(freed);
             self.reschedule(slot);
             self.want(slot, intents::RESET);
+            self.vacate_if_told(slot);
         }
         Ok(())
     }

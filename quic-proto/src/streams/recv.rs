@@ -102,10 +102,10 @@ impl RecvHalf {
         self.final_size = Some(size);
     }
 
-    /// Whether the peer may need a higher limit: in Recv only (RFC 9000 §3.2: in Size Known no more MAX_STREAM_DATA need be sent).
+    /// Whether the stream is in Recv.
     #[inline]
-    pub(super) fn wants_credit(&self) -> bool {
-        self.state == State::Open && self.final_size.is_none() && self.stopped.is_none()
+    pub(super) fn is_size_open(&self) -> bool {
+        self.state == State::Open && self.final_size.is_none()
     }
 
     /// Whether nothing more can happen: Data Read or Reset Read.

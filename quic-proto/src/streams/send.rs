@@ -100,6 +100,11 @@ impl SendHalf {
             || (self.state == State::Sending && matches!(self.fin, Fin::Sent | Fin::Acked))
     }
 
+    /// Whether nothing of the stream may be left to send but what is lost: the peer may know all that it will ever know.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_end_sent() || matches!(self.state, State::ResetSent { .. } | State::ResetRecvd)
+    }
+
     /// Whether nothing more can happen: Data Recvd or Reset Recvd.
     #[inline]
     pub(super) fn is_terminal(&self) -> bool {

@@ -6,6 +6,8 @@
 //! A peer chooses ids only below a limit of ours, so that the map's hash need not be keyed. The last stream looked up is remembered,
 //! which answers most look-ups of a bulk transfer.
 
+use super::StreamRules;
+use super::intents::STOP;
 use super::reassembler::Reassembler;
 use super::recv::RecvHalf;
 use super::send::SendHalf;
@@ -45,6 +47,24 @@ pub(super) struct Stream {
     pub(super) wants_queued: bool,
     /// Whether it is in the queue of streams that wait for room in the send buffer.
     pub(super) waiting_queued: bool,
+    /// Whether the peer, who opened it, may open another one in its place.
+    pub(super) vacated: bool,
+}
+
+impl Stream {
+    /// Whether the application wants no more, but the peer cannot be asked to stop yet.
+    pub(super) fn stop_waits(&self, rules: &StreamRules) -> bool {
+        let open = self.send.as_ref().is_some_and(|send| send.end().is_none());
+        rules.stop_tells_end && self.wants & STOP != 0 && open
+    }
+
+    /// Whether the peer may need a higher limit: in Recv only (RFC 9000 §3.2: in Size Known no more MAX_STREAM_DATA need be sent), and
+    /// not if it is asked to stop.
+    #[inline]
+    pub(super) fn wants_credit(&self, rules: &StreamRules) -> bool {
+        let Some(recv) = &self.recv else { return false };
+        recv.is_size_open() && (!recv.is_stopped() || self.stop_waits(rules))
+    }
 }
 
 #[derive(Default, Debug)]
@@ -111,6 +131,7 @@ impl Table {
             wants: 0,
             wants_queued: false,
             waiting_queued: false,
+            vacated: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => slot,

@@ -381,6 +381,33 @@ fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     assert_eq!(open(&mut ends[1], 7).unwrap_err().code, TransportErrorCode::STREAM_LIMIT_ERROR);
 }
 
+/// The peer may know that a stream is over long before its acknowledgement comes, and open another one; but it cannot have ever more
+/// streams by acknowledging nothing.
+#[test]
+fn limits_of_what_is_open_at_once_do_not_wait_for_acknowledgements() {
+    let rules = StreamRules { concurrent_limits: Some(1000), ..StreamRules::default() };
+    let [_, mut end] = pair_with(rules);
+    let ask = |end: &mut Streams, index, fin| {
+        end.on_stream(Instant::EPOCH, RTT, bidi(Side::Client, index), 0, b"x", fin)
+    };
+    for index in 0..4 {
+        ask(&mut end, index, true).unwrap();
+    }
+    for index in 0..8 {
+        let id = bidi(Side::Client, index);
+        assert!(ask(&mut end, index + 4, true).is_err(), "four are open");
+        assert!(end.recv_stream(id).unwrap().read(&mut [0; 9]).unwrap().fin);
+        if index % 2 == 0 {
+            end.send_stream(id).unwrap().finish().unwrap();
+            // It is told, and nothing is acknowledged.
+            while next_frame(&mut end, 1200).is_some() {}
+        } else {
+            end.on_stop_sending(id, AppError::from(1)).unwrap();
+        }
+        assert_eq!(ask(&mut end, index + 4, true).is_ok(), index < 4, "{index}");
+    }
+}
+
 #[test]
 fn a_stop_that_tells_the_end_waits_for_it() {
     let rules = StreamRules { stop_tells_end: true, ..StreamRules::default() };
@@ -389,6 +416,16 @@ fn a_stop_that_tells_the_end_waits_for_it() {
     ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
     ends[0].recv_stream(id).unwrap().stop(AppError::from(3)).unwrap();
     assert_eq!((ends[0].peek_intent(), ends[0].end_of(id)), (None, None));
+    // What the peer sends meanwhile is dropped, and it gets credit for more of it.
+    let data = vec![0; ends[0].config.stream_window as usize];
+    ends[0].on_stream(Instant::EPOCH, RTT, id, 0, &data, false).unwrap();
+    let intents: Vec<_> = std::iter::from_fn(|| {
+        let intent = ends[0].peek_intent()?;
+        ends[0].take_intent(&intent);
+        Some(intent)
+    })
+    .collect();
+    assert!(intents.iter().any(|intent| matches!(intent, Intent::MaxStreamData(..))), "{intents:?}");
     ends[0].send_stream(id).unwrap().finish().unwrap();
     assert_eq!(ends[0].end_of(id), Some(5));
     assert_eq!(ends[0].peek_intent(), Some(Intent::StopSending { id, code: AppError::from(3) }));

@@ -3,6 +3,7 @@
 //! Owns: nothing of its own; these are the sending verbs of [`Streams`]. No timers.
 
 use super::schedule::Class;
+use super::send::Work;
 use super::table::Handle;
 use super::{Streams, intents};
 use crate::event::StreamEvent;
@@ -65,6 +66,7 @@ impl Streams {
         }
         if fin {
             send.on_fin_sent();
+            self.vacate_if_told(slot);
         }
         self.stats.sent += len as u64;
         if !new {
@@ -87,10 +89,13 @@ impl Streams {
                 let Some(slot) = self.table.find(id) else { return };
                 let pool = &mut self.pool;
                 let Some(send) = self.table.get(slot).and_then(|stream| stream.send.as_mut()) else { return };
+                let repeats = send.work() == Work::Free;
                 let (freed, done) = send.on_acked(offset, len, fin, pool);
                 self.free_buffered(freed);
-                // Lost bytes may have become needless.
-                self.reschedule(slot);
+                if repeats {
+                    // Lost bytes may have become needless.
+                    self.reschedule(slot);
+                }
                 if done {
                     self.finishing -= 1;
                     self.events.push_back(StreamEvent::Finished(id));

@@ -56,6 +56,15 @@ pub struct Raw {
     old_key: Option<Box<dyn PacketKey>>,
     crypto_sent: [u64; 3],
     pub dcid: Cid,
+    /// Where the real end sent its short packets, and to which id of ours.
+    pub sent_to: Vec<(FourTuple, Cid)>,
+    to: FourTuple,
+    /// Ids that the real end offered in NEW_CONNECTION_ID frames.
+    pub offered: Vec<Cid>,
+    /// The id of the real end's that the handshake used.
+    pub first_id: Cid,
+    /// Challenges of the real end that wait for an answer, and where they came.
+    challenges: Vec<(FourTuple, [u8; 8])>,
     /// Our own id; to be changed before the handshake only.
     pub scid: Cid,
     original: Cid,
@@ -124,6 +133,11 @@ impl Raw {
             old_key: None,
             crypto_sent: [0; 3],
             dcid: Cid::new(&ODCID).unwrap(),
+            sent_to: Vec::new(),
+            to: FourTuple::to(address(7)),
+            offered: Vec::new(),
+            first_id: Cid::default(),
+            challenges: Vec::new(),
             scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
@@ -305,10 +319,20 @@ impl Raw {
         while let Some(transmit) = self.real.poll_transmit(self.now, &mut buf, ONE) {
             self.datagrams += 1;
             self.bytes += transmit.len;
+            self.to = transmit.path;
             self.take(&mut buf[..transmit.len]);
         }
         self.speak();
         self.events.extend(std::iter::from_fn(|| self.real.poll_event()).map(|(_, event)| event));
+    }
+
+    /// Answers the challenges that came to `path`, and those that the answers bring.
+    pub fn answer_challenges(&mut self, path: FourTuple) {
+        self.path = path;
+        while let Some(at) = self.challenges.iter().position(|(to, _)| *to == path) {
+            let (_, data) = self.challenges.remove(at);
+            self.frames(|w| encode::path_response(w, &data));
+        }
     }
 
     /// Lets time pass at the real end.
@@ -328,11 +352,12 @@ impl Raw {
         while !rest.is_empty() {
             let (level, number_at, len) = if rest[0] & 0x80 == 0 {
                 let short = header::parse_short(rest, self.scid.len()).unwrap();
+                self.sent_to.push((self.to, short.dcid));
                 (Level::OneRtt, short.number_offset, rest.len())
             } else {
                 let long = header::parse_long(rest, self.spec).unwrap();
                 let level = if long.kind == LongKind::Initial { Level::Initial } else { Level::Handshake };
-                self.dcid = long.scid;
+                (self.dcid, self.first_id) = (long.scid, long.scid);
                 (level, long.number_offset, long.packet_len)
             };
             let (packet, tail) = rest.split_at_mut(len);
@@ -351,6 +376,11 @@ impl Raw {
             for frame in Frames::new(&body[..len]) {
                 let (_, frame) = frame.unwrap();
                 self.seen.push((level, format!("{frame:?}")));
+                match frame {
+                    Frame::NewConnectionId { cid, .. } => self.offered.push(cid),
+                    Frame::PathChallenge(data) => self.challenges.push((self.to, data)),
+                    _ => {}
+                }
                 // The null handshake of the real end comes in order.
                 if let (Frame::Crypto { data, .. }, Some(session)) = (frame, &mut self.session) {
                     let _ = session.read(data);

@@ -1,13 +1,13 @@
 //! Whatever comes: nothing panics, nothing stalls, nothing grows.
 
 use crate::common::{Fate, Pair, address, endpoint};
-use crate::raw::RawClient;
-use crate::support::{client, ecdsa, server, settings};
+use crate::raw::{RawClient, from_server};
+use crate::support::{client, ecdsa, record, server, settings};
 use proptest::prelude::*;
 use quic_proto::crypto::rustls::Identity;
 use quic_proto::endpoint::Endpoint;
 use quic_proto::gquic::wire::message::{Builder, Tag, tags};
-use quic_proto::id::Dir;
+use quic_proto::id::{Cid, Dir};
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::time::Duration;
 use std::sync::LazyLock;
@@ -146,6 +146,44 @@ proptest! {
         let ping = client.secure(&[7]);
         client.exchange(&mut server, ping);
         prop_assert!(client.heard.packets > heard, "the connection goes on");
+    }
+
+    /// A server, or whoever answers in its place, says what it likes.
+    #[test]
+    fn servers_of_all_kinds(messages in prop::collection::vec(
+        (0usize..4, prop::collection::vec((0usize..9, prop::collection::vec(any::<u8>(), 0..60)), 0..6), frames()), 1..5,
+    )) {
+        const KINDS: [Tag; 4] = [tags::REJ, tags::REJ, tags::SHLO, tags::SCUP];
+        const TAGS: [Tag; 9] = [
+            tags::STK, tags::SCFG, tags::PROF, tags::CRT, tags::PUBS, tags::VER, tags::SNO, tags::RREJ, tags::SRST,
+        ];
+        let (for_client, for_server) = settings(identity());
+        let mut pair = Pair::new(server(for_server));
+        let record = record(&mut pair);
+        let c = pair.connect(&client(for_client));
+        pair.accepting = false;
+        pair.poll();
+        let cid = Cid::new(&record.lock().unwrap()[0].1[6..14]).unwrap();
+        pair.network = Box::new(|_, _| Fate::Drop);
+        let mut offset = 0;
+        for (number, (kind, values, frames)) in messages.into_iter().enumerate() {
+            let mut message = Builder::new(KINDS[kind]);
+            for (tag, value) in values {
+                message.put(TAGS[tag], value);
+            }
+            let message = message.finish();
+            let mut payload = vec![0xa4, 1];
+            payload.extend((offset as u16).to_be_bytes());
+            payload.extend((message.len() as u16).to_be_bytes());
+            offset += message.len();
+            payload.extend(message);
+            payload.extend(frames);
+            pair.inject(false, from_server(&cid, number as u64 + 1, &payload));
+            pair.run(Duration::from_millis(50));
+        }
+        prop_assert!(pair.client.get(c).is_none_or(|connection| !connection.is_established()));
+        pair.run(Duration::from_secs(60));
+        prop_assert_eq!(pair.client.connections(), 0);
     }
 
     /// Both ends are ours, and the network between them spoils what it likes.

@@ -3,9 +3,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "shared with the replay of all recordings")]
+#[path = "../gquic_replay/describe.rs"]
+mod describe;
 mod handshake;
 mod hostile;
+mod log;
 mod raw;
+mod role_play;
 mod streams;
 mod support;
 mod versions;

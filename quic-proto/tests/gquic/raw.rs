@@ -38,6 +38,7 @@ pub(crate) struct RawClient {
     pub(crate) cid: Cid,
     pub(crate) number: u64,
     pub(crate) now: Instant,
+    port: u16,
     /// Where the next hello goes in stream 1.
     offset: u64,
     pub(crate) heard: Heard,
@@ -56,12 +57,26 @@ pub(crate) fn hello() -> Builder<'static> {
     hello
 }
 
+/// A server's packet in the clear.
+pub(crate) fn from_server(cid: &Cid, number: u64, frames: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 60 + frames.len()];
+    let mut w = Writer::new(&mut out);
+    header::encode_long(&mut w, LongType::Handshake, &Cid::EMPTY, cid, number, None);
+    let len = w.len();
+    w.bytes(frames);
+    let end = w.len() + TAG;
+    out.truncate(end);
+    NullAead::new(Side::Server).seal(number, &mut out, len);
+    out
+}
+
 impl RawClient {
     pub(crate) fn new(id: u8) -> Self {
         Self {
             cid: Cid::new(&[id; 8]).unwrap(),
             number: 0,
             now: Instant::from_millis(1),
+            port: 1,
             offset: 0,
             heard: Heard::default(),
             undiversified: None,
@@ -114,7 +129,7 @@ impl RawClient {
 
     /// Gives a datagram to the server and takes what it sends.
     pub(crate) fn exchange(&mut self, server: &mut Endpoint, mut datagram: Vec<u8>) {
-        let path = FourTuple::to(address(1));
+        let path = FourTuple::to(address(self.port));
         server.handle_datagram(self.now, Datagram { path, ecn: None, payload: &mut datagram });
         self.listen(server);
     }
@@ -213,10 +228,15 @@ impl RawClient {
 
     /// A client whose handshake is over.
     pub(crate) fn connected(server: &mut Endpoint) -> Self {
-        let mut client = Self::new(7);
+        Self::connected_as(server, 7, 1)
+    }
+
+    /// As [`connected`](Self::connected), with an id of this byte, from this port.
+    pub(crate) fn connected_as(server: &mut Endpoint, id: u8, port: u16) -> Self {
+        let mut client = Self { port, ..Self::new(id) };
         client.begin(server);
         let key = PrivateKey::from_bytes([5; 32]);
-        let nonce = client.nonce(1);
+        let nonce = client.nonce(port.into());
         let chlo = client.complete(&key, &nonce).pad().finish();
         let scfg = Scfg::parse(client.messages()[1].get(tags::SCFG).unwrap()).unwrap();
         let chain = client.messages()[1].get(tags::CRT).unwrap().to_vec();

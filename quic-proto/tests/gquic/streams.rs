@@ -3,6 +3,7 @@
 use crate::common::{Fate, Pair, address, closed, read_all};
 use crate::support::{connected, pair_with, send};
 use quic_proto::config::TransportConfig;
+use quic_proto::connection::Connection;
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
@@ -181,6 +182,39 @@ fn who_wants_no_answer_says_so_without_spoiling_the_request() {
     assert_eq!(read_all(pair.s(s), id), (b"request".to_vec(), true));
     pair.settle();
     assert!(pair.c(c).recv_stream(id).is_err());
+}
+
+#[test]
+fn who_wants_no_answer_can_say_all_to_a_peer_that_answers_first() {
+    const LEN: usize = 200_000;
+    let windows = TransportConfig::default().stream_window(32_768, 65_536);
+    let (mut pair, c, s) = connected(windows);
+    let id = send(pair.c(c), b"request", false);
+    pair.settle();
+    pair.c(c).recv_stream(id).unwrap().stop(AppError::from(0)).unwrap();
+    let write = |connection: &mut Connection, left: &mut usize| {
+        let mut stream = connection.send_stream(id).unwrap();
+        *left -= stream.write(&vec![1; *left]).unwrap_or(0);
+        if *left == 0 {
+            // The server may be asked to stop by then.
+            let _ = stream.finish();
+        }
+    };
+    // The server does not read before it has written everything: as the file server of a quic-go program would.
+    let (mut request, mut answer, mut came) = (LEN, LEN, 0);
+    for _ in 0..100 {
+        if request > 0 {
+            write(pair.c(c), &mut request);
+        }
+        if answer > 0 {
+            write(pair.s(s), &mut answer);
+        } else {
+            came += read_all(pair.s(s), id).0.len();
+        }
+        pair.run(Duration::from_millis(20));
+    }
+    assert_eq!((request, answer, came), (0, 0, b"request".len() + LEN));
+    assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
 }
 
 #[test]

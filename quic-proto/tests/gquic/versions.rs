@@ -1,11 +1,13 @@
 //! Version negotiation, and several versions at one endpoint.
 
 use crate::common::{Fate, Pair, endpoint, null_client, null_server, read_all};
+use crate::raw::RawClient;
 use crate::support::{client, ecdsa, our_code, send, server, settings, their_code};
 use quic_proto::error::ConnectionError;
 use quic_proto::id::Dir;
-use quic_proto::invariants::Version;
+use quic_proto::invariants::{Version, encode_version_negotiation};
 use quic_proto::net::{Datagram, FourTuple};
+use quic_proto::time::Duration;
 use std::sync::{Arc, Mutex};
 
 const BOTH: [[Version; 2]; 2] = [[Version::V1, Version::Q044], [Version::Q044, Version::V1]];
@@ -142,4 +144,99 @@ fn the_oldest_clients_get_an_answer_in_their_shape() {
     assert_eq!(ask(&mut end, &unknown[..1000]), None);
     // A short packet that nobody knows is not answered.
     assert_eq!(ask(&mut end, &[&[0x31], &cid[..], &[0; 1200]].concat()), None);
+}
+
+#[test]
+fn clients_may_choose_the_same_id() {
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let mut clients = [RawClient::connected_as(&mut end, 7, 1), RawClient::connected_as(&mut end, 7, 2)];
+    assert_eq!(end.connections(), 2);
+    for client in &mut clients {
+        let heard = client.heard.packets;
+        let packet = client.secure(&[7, 0x80, 3, b'x']);
+        client.exchange(&mut end, packet);
+        let packet = client.secure(&[7]);
+        client.exchange(&mut end, packet);
+        assert!(client.heard.packets > heard, "each is answered");
+        assert_eq!(client.heard.closed, None);
+    }
+}
+
+#[test]
+fn an_id_of_zeros_is_an_id() {
+    // The bytes behind the first are those of a version negotiation packet.
+    let (_, for_server) = settings(ecdsa());
+    let mut end = endpoint(2, Some(server(for_server).build().unwrap()));
+    let mut client = RawClient::connected_as(&mut end, 0, 1);
+    let heard = client.heard.packets;
+    for _ in 0..2 {
+        let packet = client.secure(&[7]);
+        client.exchange(&mut end, packet);
+    }
+    assert!(client.heard.packets > heard);
+}
+
+#[test]
+fn one_negotiation_is_followed_at_most() {
+    let (for_client, for_server) = settings(ecdsa());
+    let mut pair = Pair::new(server(for_server));
+    let c = pair.connect(&null_client().family(Arc::new(for_client)));
+    // The server's answer to the first packet leads to Q044; then somebody forges another one.
+    pair.run(2 * crate::common::DELAY);
+    assert_eq!(pair.c(c).version(), Version::Q044);
+    let hello = crate::support::record(&mut pair);
+    pair.poll();
+    let recorded = hello.lock().unwrap().last().cloned();
+    let id = recorded.map_or([0; 8], |(_, bytes)| bytes[6..14].try_into().unwrap());
+    pair.inject(false, [&[0xc0, 0, 0, 0, 0, 0x05], &id[..], &[0, 0, 0, 1]].concat());
+    pair.settle();
+    assert_eq!((pair.c(c).version(), pair.client_closed()), (Version::Q044, None));
+    assert!(pair.c(c).is_established());
+}
+
+/// What a server answers that knows RFC 8999 and nothing of Google.
+fn answer_by_the_rfc(packet: &[u8]) -> Option<Vec<u8>> {
+    let (dcid_len, rest) = packet.get(5..)?.split_first()?;
+    let (dcid, rest) = rest.split_at_checked(usize::from(*dcid_len))?;
+    let (scid_len, rest) = rest.split_first()?;
+    let (scid, _) = rest.split_at_checked(usize::from(*scid_len))?;
+    let mut out = vec![0; 600];
+    let len = encode_version_negotiation(&mut out, 0, scid, dcid, &[1]).filter(|_| packet.len() >= 1200)?;
+    Some(out[..len].to_vec())
+}
+
+#[test]
+fn servers_that_know_only_the_rfcs_are_understood() {
+    for both in [false, true] {
+        let (for_client, _) = settings(ecdsa());
+        let mut pair = Pair::new(null_server());
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let copy = Arc::clone(&answers);
+        pair.network = Box::new(move |to_server, bytes| {
+            if to_server && bytes[1..5] == *b"Q044" {
+                copy.lock().unwrap().extend(answer_by_the_rfc(bytes));
+                return Fate::Drop;
+            }
+            Fate::Deliver
+        });
+        let config = if both {
+            null_client().family(Arc::new(for_client)).versions(&[Version::Q044, Version::V1])
+        } else {
+            client(for_client)
+        };
+        let c = pair.connect(&config);
+        pair.settle();
+        assert!(answers.lock().unwrap().is_empty(), "the first hello is none of 1200 bytes");
+        pair.run(Duration::from_secs(1));
+        let answer = answers.lock().unwrap().pop().expect("the second one is");
+        pair.inject(false, answer);
+        pair.settle();
+        if both {
+            assert_eq!((pair.c(c).version(), pair.c(c).is_established()), (Version::V1, true));
+        } else {
+            let mismatch = ConnectionError::VersionMismatch { offered: vec![1] };
+            assert_eq!(pair.client_closed(), Some(&mismatch));
+        }
+    }
 }

@@ -29,19 +29,19 @@
 mod checker;
 mod goodput;
 mod plan;
+mod protocol;
 mod transfer;
 
 pub use checker::QuicChecker;
 pub use goodput::{Bottleneck, Flow, Goodput};
 pub use plan::Plan;
+pub use protocol::Protocol;
 pub use transfer::{Transfer, pattern};
 
 use crate::node::Node;
 use crate::scenario::Setup;
-use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use quic_proto::config::{EndpointConfig, TransportConfig};
 use quic_proto::connection::Connection;
-use quic_proto::crypto::null::{NullClient, NullServer};
-use quic_proto::crypto::{TlsClientConfig, TlsServerConfig};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::event::Event;
@@ -54,16 +54,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use transfer::{Manner, Streams};
 
-/// How hosts are set up. The default has default transport settings and the handshake without security, whose keys follow from the
-/// seed: runs repeat to the byte.
+/// How hosts are set up. The default has default transport settings and QUIC version 1 without security.
 #[derive(Clone)]
 pub struct HostConfig {
     /// Transport settings.
     pub transport: Arc<TransportConfig>,
-    /// The client's TLS.
-    pub client_tls: Arc<dyn TlsClientConfig>,
-    /// The server's TLS.
-    pub server_tls: Arc<dyn TlsServerConfig>,
+    /// What they speak.
+    pub protocol: Protocol,
     /// Length of connection ids in bytes, 0 to 20.
     pub cid_len: usize,
     /// Whether the server asks each client to prove its address.
@@ -81,8 +78,7 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             transport: Arc::new(TransportConfig::default()),
-            client_tls: Arc::new(NullClient { alpn: vec![b"sim".to_vec()], ..NullClient::default() }),
-            server_tls: Arc::new(NullServer { alpn: vec![b"sim".to_vec()], ..NullServer::default() }),
+            protocol: Protocol::null(),
             cid_len: 8,
             retry: false,
             server_reads: true,
@@ -112,8 +108,7 @@ impl Host {
     pub fn client(setup: Setup, config: &HostConfig, transfers: Vec<Transfer>) -> Self {
         let server = setup.server;
         let mut host = Self::new(setup, config, false);
-        let tls = Arc::clone(&config.client_tls);
-        let client = ClientConfig::new(tls).transport(Arc::clone(&config.transport));
+        let client = config.protocol.client().transport(Arc::clone(&config.transport));
         host.script = transfers;
         match host.endpoint.connect(Instant::EPOCH, FourTuple::to(server), "server.test", &client) {
             Ok(handle) => drop(
@@ -134,7 +129,7 @@ impl Host {
         let mut secret = [0; 32];
         setup.rng.fill(&mut secret);
         let server = server.then(|| {
-            let server = ServerConfig::new(Arc::clone(&config.server_tls), &secret);
+            let server = config.protocol.server(&secret);
             Arc::new(server.transport(Arc::clone(&config.transport)))
         });
         let endpoint_config = EndpointConfig::new(&secret).random_cids(config.cid_len);

@@ -3,7 +3,7 @@
 //! Owns [`Plan`]. Invariant: a plan is one that QUIC survives: whatever it draws, all data that is meant to arrive does, in ten minutes, and
 //! nothing is left over. No timers.
 
-use super::{Host, HostConfig, QuicChecker, Transfer};
+use super::{Host, HostConfig, Protocol, QuicChecker, Transfer};
 use crate::link::Link;
 use crate::nat::Rebind;
 use crate::node::NodeId;
@@ -35,8 +35,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed, always the same.
+    /// The plan of a seed, always the same. Every fourth is one of Q044, which has no Retry, no key updates and no unidirectional streams.
     pub fn from_seed(seed: u64) -> Self {
+        let q044 = seed % 4 == 3;
         // Apart from the dice of the run itself.
         let mut dice = SeededRng::from_u64(seed ^ 0x706c_616e);
         let rng: &mut dyn Rng = &mut dice;
@@ -47,7 +48,8 @@ impl Plan {
         let (transport, memory) = transport(rng, rebind.is_some());
         let block = 1 << rng.below(15);
         let read_on = chance(rng, 10).then(|| ms(500) + uniform(rng, ms(5_000)));
-        let base = HostConfig { transport, block, ..HostConfig::default() };
+        let protocol = if q044 { Protocol::q044() } else { Protocol::null() };
+        let base = HostConfig { transport, protocol, block, ..HostConfig::default() };
         Self {
             seed,
             clients: if chance(rng, 80) { 1 } else { 2 + rng.below(3) as usize },
@@ -58,19 +60,19 @@ impl Plan {
             },
             server: HostConfig {
                 cid_len: [4, 8, 20][rng.below(3) as usize],
-                retry: chance(rng, 20),
+                retry: chance(rng, 20) && !q044,
                 server_reads: read_on.is_none(),
                 ..base
             },
             memory,
-            transfers: transfers(rng),
+            transfers: transfers(rng).into_iter().map(|t| if q044 { t.both_ways() } else { t }).collect(),
             up: link(rng),
             down: link(rng),
             segments: if chance(rng, 50) { 1 } else { 1 + rng.below(16) as usize },
             spurious: chance(rng, 20),
             rebind,
             read_on,
-            key_updates: chance(rng, 20),
+            key_updates: chance(rng, 20) && !q044,
         }
     }
 

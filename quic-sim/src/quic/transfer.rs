@@ -4,6 +4,7 @@ use quic_proto::connection::Connection;
 use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, Side, StreamId};
+use quic_proto::invariants::Version;
 use quic_proto::streams::{ReadError, WriteError};
 use std::collections::BTreeMap;
 
@@ -26,6 +27,13 @@ impl Transfer {
     /// `up` bytes to the server on a unidirectional stream.
     pub const fn uni(up: u64) -> Self {
         Self { dir: Dir::Uni, up, down: 0, reset_at: None, stop_at: None }
+    }
+
+    /// The same on a bidirectional stream, for protocols without others.
+    #[must_use]
+    pub const fn both_ways(mut self) -> Self {
+        self.dir = Dir::Bi;
+        self
     }
 
     /// The client resets the stream once it has written `bytes` of it, if it is that long. The server resets its direction in turn.
@@ -65,6 +73,12 @@ const REQUEST: u64 = 8;
 
 /// The code of resets, and of stops.
 const CANCELLED: u64 = 77;
+
+/// Whether a stream that ended with this code did so because somebody gave it up. Google QUIC stops with 0, as it has no code for that, and
+/// answers a reset by itself, with 7 (`RST_ACKNOWLEDGEMENT`).
+const fn is_cancelled(code: u64) -> bool {
+    matches!(code, CANCELLED | 0 | 7)
+}
 
 /// How the application deals with streams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,7 +195,7 @@ impl Streams {
     }
 
     fn on_stopped(&mut self, id: StreamId, code: u64) -> Result<(), String> {
-        if code != CANCELLED {
+        if !is_cancelled(code) {
             return Err(format!("stream {id} was stopped with {code}"));
         }
         if let Some(sending) = self.sending.get_mut(&id) {
@@ -268,14 +282,15 @@ impl Streams {
             let read = match stream.read(&mut block) {
                 Ok(read) => read,
                 Err(ReadError::Blocked) => return Ok(()),
-                Err(ReadError::Reset(code)) if code.as_u64() == CANCELLED => {
+                Err(ReadError::Reset(code)) if is_cancelled(code.as_u64()) => {
                     receiving.ended = true;
                     // The server gives its direction up as well. If it has begun to answer, it was told to the end.
                     if self.side.is_server() && id.dir() == Dir::Bi && !connection.is_closing() {
-                        connection
-                            .send_stream(id)
-                            .and_then(|mut stream| stream.reset(code))
-                            .map_err(|error| format!("resetting stream {id}: {error}"))?;
+                        let reset = connection.send_stream(id).and_then(|mut stream| stream.reset(code));
+                        // Google QUIC did so before we heard of it.
+                        if reset.is_err() && connection.version() == Version::V1 {
+                            return Err(format!("stream {id} cannot be reset"));
+                        }
                     }
                     return Ok(());
                 }

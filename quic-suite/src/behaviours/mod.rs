@@ -52,7 +52,7 @@ fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(byte).collect()
 }
 
-/// Whether a version has what RFC 9000 has and Google QUIC has not: streams of one direction, STOP_SENDING, ALPN.
+/// Whether a version has what RFC 9000 has and Google QUIC has not: streams of one direction, `STOP_SENDING`, ALPN.
 fn is_ietf(version: Version) -> bool {
     version != Version::Q044
 }

@@ -260,6 +260,7 @@ fn number_len_bits(number_len: usize) -> u8 {
     (number_len.clamp(1, 4) - 1) as u8
 }
 
+#[inline]
 fn encode_number(w: &mut Writer<'_>, number: PacketNumber, number_len: usize) {
     // Each length as an array of its own: copies of a fixed size are single instructions.
     let [a, b, c, d] = packet_number::truncate(number, number_len.clamp(1, 4)).to_be_bytes();

@@ -1,0 +1,60 @@
+//! The peer appears at another address, on purpose or because a NAT bound anew (RFC 9000 §9).
+//!
+//! Owns nothing; it keeps the paths and the peer's connection ids in step. Invariants: a path that the peer opened under a fresh id of ours is
+//! answered under a fresh id of the peer's, as long as it gave us one; an id that no path uses any more is retired. The timers are those
+//! of the paths.
+
+use super::Engine;
+use super::lifecycle::CloseFrame;
+use super::packet::Opened;
+use crate::net::FourTuple;
+
+impl Engine {
+    /// An authentic datagram of `len` bytes came between these addresses, which are not those of the active path.
+    pub fn on_other_path(&mut self, tuple: FourTuple, len: u64, opened: Opened) {
+        let config = self.path_config();
+        let known = self.paths.find(&tuple).is_some();
+        let path = self.paths.probe(tuple, &config);
+        path.amplification.on_received(len);
+        // RFC 9000 §9.5: "An endpoint MUST NOT reuse a connection ID when sending to more than one destination address." But if the packet
+        // bears an id that was in use, the peer may not know that it moved, and we "MAY continue to use the current connection ID". So
+        // do we with a peer that left us none: it would hear nothing at all otherwise.
+        if !known
+            && opened.fresh_id
+            && let Some(sequence) = self.peer_cids.next_for_new_path()
+        {
+            path.peer_cid = sequence;
+        }
+        let pto = self.pto();
+        if opened.moves && self.paths.migrate(self.now, tuple, &config, pto) {
+            tracing::debug!(?tuple, "the peer moved");
+            self.on_active_path_changed();
+        }
+        self.retire_unused_ids();
+    }
+
+    /// Another path has become active.
+    pub(super) fn on_active_path_changed(&mut self) {
+        let active = self.paths.active();
+        let (generation, sequence) = (active.generation, active.peer_cid);
+        self.recovery.on_path_change(generation);
+        if self.peer_cids.cid(sequence).is_some() {
+            self.peer_cids.make_current(sequence);
+        }
+    }
+
+    /// RFC 9000 §9.5: ids of paths that are given up "SHOULD" be retired, so that the peer gives new ones.
+    pub(super) fn retire_unused_ids(&mut self) {
+        while let Some(sequence) = self.unused_id() {
+            if let Err(error) = self.peer_cids.retire(sequence) {
+                self.close(CloseFrame::Transport(error));
+                return;
+            }
+        }
+    }
+
+    fn unused_id(&self) -> Option<u64> {
+        let mut used = self.peer_cids.used();
+        used.find(|sequence| self.paths.iter().all(|path| path.peer_cid != *sequence))
+    }
+}
