@@ -1,7 +1,7 @@
 #!/bin/sh
-# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; in handshakes of rustls alone, too. The
-# difference of two sizes removes what the start costs. Arguments: bulk (the default), rr or handshake, and where to keep the profile of our
-# longer run, for callgrind_annotate.
+# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; in bulk of quic-proto as Google QUIC, in
+# handshakes of rustls alone, too. The difference of two sizes removes what the start costs. Arguments: bulk (the default), rr or handshake,
+# and where to keep the profile of our longer run, for callgrind_annotate.
 set -eu
 cd "$(dirname "$0")/.."
 if ! command -v valgrind >/dev/null; then
@@ -12,7 +12,7 @@ workload=${1:-bulk}
 profile=${2:-/dev/null}
 impls="ours quinn"
 case $workload in
-bulk) unit=packet size=bytes small=8388608 large=33554432 ;;
+bulk) unit=packet size=bytes small=8388608 large=33554432 impls="ours quinn q044" ;;
 rr) unit=request size=count small=4000 large=16000 ;;
 handshake) unit=handshake size=count small=20 large=80 impls="ours quinn rustls" ;;
 *)
@@ -45,5 +45,6 @@ done | awk -v units="$units" -v unit="$unit" '{
     }
     END {
         if ("quinn" in each) printf "ours to quinn  %5.2f\n", each["ours"] / each["quinn"]
+        if ("q044" in each) printf "q044 to ours   %5.2f\n", each["q044"] / each["ours"]
         if ("rustls" in each) printf "ours to rustls %5.2f\n", each["ours"] / each["rustls"]
     }'

@@ -137,6 +137,11 @@ impl Gquic {
         data: &[u8],
     ) -> Result<(), TransportError> {
         self.resume(engine, offset, data);
+        // A client that repeats a hello has not heard the answer. It comes again at once: a server may have no RTT to wait for, and of the
+        // forward-secure ACKs that it would give meanwhile quic-go's client keeps ten, and gives up if there are more (chapter 2.5).
+        if !self.handshake.is_client() && self.handshake.stream.is_read(offset + data.len() as u64) {
+            self.handshake.stream.send_again();
+        }
         let messages = self.handshake.receive(offset, data)?;
         let mut rest = &messages[..];
         while let Some(message) = Message::parse(rest).map_err(|error| close::error(&error))? {
