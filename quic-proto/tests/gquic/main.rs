@@ -8,7 +8,6 @@ mod common;
 mod describe;
 mod handshake;
 mod hostile;
-mod log;
 mod raw;
 mod role_play;
 mod streams;

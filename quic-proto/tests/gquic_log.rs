@@ -1,9 +1,16 @@
-//! The packet log.
+//! The packet log of Google QUIC. A binary of its own: what tracing remembers of a place in the code is shared by all threads, so that other
+//! tests, which listen to nothing, could silence it.
+#![cfg(all(feature = "gquic", any(feature = "ring", feature = "aws-lc-rs")))]
 
-use crate::support::{connected, send};
+mod common;
+#[allow(dead_code, reason = "shared with the other tests of this family")]
+#[path = "gquic/support.rs"]
+mod support;
+
 use quic_proto::config::TransportConfig;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
+use support::{connected, send};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
