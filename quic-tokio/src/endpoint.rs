@@ -66,7 +66,7 @@ impl Endpoint {
     /// An endpoint that uses several cores: bound to `addr` with as many sockets as there are `shards`, each with a driver and a lock of its
     /// own. A connection lives in one shard, which its connection ids name: `config` has no say in them. On Linux the kernel leads every
     /// datagram to its shard, also if a client migrates; elsewhere, and where it refuses, shards forward what came to the wrong one. So do they
-    /// with packets that carry no connection id, which servers of Google QUIC send.
+    /// with packets that carry no connection id, which servers send in some versions.
     ///
     /// Limits in the configurations (of connections, of clients that wait) are those of each shard. A stateless reset names no connection,
     /// and is recognised only if it happens to come to the connection's shard; otherwise the connection ends by its idle timeout.

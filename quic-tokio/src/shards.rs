@@ -3,8 +3,8 @@
 //! Owns [`ShardList`], which every handle of the endpoint and every driver points to, and [`Waiting`], a place in a queue of each shard.
 //! A connection belongs to one shard for life, and its handles know nothing of the others. An endpoint that was not told otherwise has one.
 //!
-//! Packets of Google QUIC's servers carry no id, so that no rule leads them to the connection. Once a shard has such a connection, all shards
-//! are asked whose a datagram is.
+//! In some versions servers send packets without an id, which no rule leads to their connection. Once a shard has such a connection, all
+//! shards are asked whose a datagram is.
 //!
 //! Invariants: no two shards are locked at once. All shards have the same clock, so that one can give a datagram to another with its time.
 //!

@@ -30,7 +30,6 @@ use crate::time::Instant;
 use bytes::Bytes;
 use family::Family;
 use negotiate::SecondStart;
-use smallvec::SmallVec;
 use std::net::SocketAddr;
 
 /// A QUIC connection as a state machine. See the [crate's page](crate) for the loop around it.
@@ -40,7 +39,7 @@ pub struct Connection {
     /// How to start again in another version.
     second_start: Option<Box<SecondStart>>,
     /// Notices of such a start.
-    moved: SmallVec<[EndpointEvent; 3]>,
+    moved: Vec<EndpointEvent>,
     /// The endpoint knows that the addresses can be used by another connection.
     released: bool,
     /// A close that waits for what was finished to be delivered.

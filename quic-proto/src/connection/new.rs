@@ -13,7 +13,6 @@ use crate::invariants::Version;
 use crate::net::FourTuple;
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What an endpoint gives each connection.
@@ -88,7 +87,7 @@ impl Connection {
             engine,
             family,
             second_start: None,
-            moved: SmallVec::new(),
+            moved: Vec::new(),
             released: false,
             pending_close: None,
             announced_token: None,

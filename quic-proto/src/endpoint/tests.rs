@@ -172,3 +172,38 @@ fn answers_to_strangers_are_limited() {
     }
     assert_eq!(answers, MAX_RESPONSES);
 }
+
+/// What others that share the port would have to know: whose a datagram is.
+#[test]
+fn an_endpoint_knows_what_is_its_own() {
+    let (mut pair, mut other) = (Pair::new(), Pair::new());
+    let handle = pair.connect();
+    let owns = |endpoint: &mut Endpoint, payload: &mut [u8], from: u16| {
+        endpoint.owns(&Datagram { path: FourTuple::to(address(from)), ecn: None, payload })
+    };
+    let transmit = pair.client.poll_transmit(pair.now, &mut pair.buf, ONE).unwrap();
+    let first = &mut pair.buf[..transmit.len].to_vec();
+    assert!(!owns(&mut pair.server, first, 1), "nobody's yet");
+    let path = FourTuple::to(address(1));
+    pair.server.handle_datagram(pair.now, Datagram { path, ecn: None, payload: &mut first.clone() });
+    assert!(owns(&mut pair.server, first, 1), "a client that waits has a claim to its datagrams");
+    assert!(!owns(&mut pair.server, first, 3), "from its own address");
+    let client = pair.server.poll_incoming().unwrap();
+    pair.server.accept(pair.now, client).unwrap();
+    pair.settle();
+    pair.client.connection(handle).unwrap().close(pair.now, AppError::from(1), b"");
+    let transmit = pair.client.poll_transmit(pair.now, &mut pair.buf, ONE).unwrap();
+    let close = &mut pair.buf[..transmit.len].to_vec();
+    assert!(owns(&mut pair.server, close, 3), "an id counts wherever it comes from");
+    assert!(!owns(&mut other.server, close, 1));
+    assert!(!pair.server.routes_by_address() && !owns(&mut pair.server, &mut [], 1));
+
+    let mut rng = Box::new(SeededRng::from_u64(9));
+    let config = EndpointConfig::new(&[1; 32]).random_cids(0).build().unwrap();
+    let mut nameless = Endpoint::new(config, None, rng.child(), UnixTime::from_secs(1));
+    let config = ClientConfig::new(Arc::new(NullClient::default())).build().unwrap();
+    nameless.connect(pair.now, FourTuple::to(address(2)), "localhost", &config).unwrap();
+    assert!(nameless.routes_by_address());
+    let short = &mut [0x40; 30];
+    assert!(owns(&mut nameless, short, 2) && !owns(&mut nameless, short, 3));
+}

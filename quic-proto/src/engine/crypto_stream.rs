@@ -1,4 +1,4 @@
-//! The handshake's byte streams, one for each packet number space (RFC 9000 §7.5, §19.6).
+//! The handshake's byte streams: one for each packet number space (RFC 9000 §7.5, §19.6), or one in all if a family has but one space.
 //!
 //! Owned here: bytes that TLS wrote and the peer has not acknowledged, and bytes that came and TLS has not read. There is no flow
 //! control on these streams. What we send is bounded by TLS; what the peer can make us keep is bounded by [`RECEIVE_LIMIT`].
@@ -61,6 +61,11 @@ impl CryptoStream {
         }
     }
 
+    /// Whether the peer's bytes before `offset` were read.
+    pub fn is_read(&self, offset: u64) -> bool {
+        offset <= self.receive.base
+    }
+
     /// Where what was written so far ends.
     pub fn written(&self) -> u64 {
         self.send.end()
@@ -70,6 +75,12 @@ impl CryptoStream {
     pub fn forget_sent(&mut self) {
         let end = self.send.end();
         self.send = Send { base: end, unsent: end, ..Send::default() };
+    }
+
+    /// Sends everything again that was sent and is not acknowledged.
+    pub fn send_again(&mut self) {
+        let sent = self.send.unsent - self.send.base;
+        self.on_lost(self.send.base, sent as u32);
     }
 
     /// Appends bytes to send.
@@ -300,6 +311,25 @@ mod tests {
 
     fn code(result: Result<(), TransportError>) -> TransportErrorCode {
         result.unwrap_err().code
+    }
+
+    #[test]
+    fn a_stream_goes_on_where_another_ended() {
+        let mut stream = CryptoStream::resumed(100, 1040);
+        assert_eq!((stream.written(), stream.is_acked(), stream.peek()), (100, true, None));
+        stream.write(b"rejection");
+        assert_eq!(stream.peek(), Some((100, 9)));
+        stream.receive(0, &[1; 1040]).unwrap();
+        assert_eq!(stream.read(), None, "that is settled");
+        stream.receive(1040, b"hello").unwrap();
+        assert_eq!(stream.read().as_deref(), Some(&b"hello"[..]));
+        stream.take(&mut [0; 4]);
+        stream.forget_sent();
+        assert_eq!((stream.written(), stream.peek()), (109, None));
+        stream.on_lost(100, 4);
+        assert_eq!(stream.peek(), None, "nobody waits for it any more");
+        stream.write(b"x");
+        assert_eq!(stream.peek(), Some((109, 1)));
     }
 
     #[test]

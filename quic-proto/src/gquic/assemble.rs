@@ -3,7 +3,7 @@
 use super::keys::Level;
 use super::wire::error::ResetCode;
 use super::wire::{ack, encode};
-use super::{Gquic, close, stream_id};
+use super::{Gquic, close, start, stream_id};
 use crate::codec::Writer;
 use crate::engine::Engine;
 use crate::engine::intents::Intent;
@@ -47,6 +47,13 @@ impl Gquic {
     pub(super) fn crypto_frame(&mut self, engine: &mut Engine, packet: &mut PacketWriter<'_>) {
         let Some((offset, available)) = self.handshake.stream().peek() else { return };
         let overhead = encode::stream_overhead(stream_id::CRYPTO, offset, false);
+        // Servers of RFC 9000 say what they speak only to datagrams of 1200 bytes, which is the size of ours here. A hello that nobody answered
+        // may be for such a one. PADDING goes in front, since the handshake bytes go to the end.
+        let unanswered = engine.side.is_client() && self.keys.seen().is_none();
+        if unanswered && packet.number > start::FIRST_NUMBER {
+            packet
+                .pad_to(packet.frames.len() + packet.frames.remaining().saturating_sub(overhead + available));
+        }
         let len = packet.frames.remaining().saturating_sub(overhead).min(available);
         if len == 0 {
             return;

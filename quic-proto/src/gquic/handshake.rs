@@ -12,7 +12,7 @@ use super::keys::Level;
 use super::params::Params;
 use super::wire::error::{ErrorCode, Violation};
 use super::wire::header::NONCE_LEN;
-use super::wire::message::{MAX_LEN, Message, tags};
+use super::wire::message::{CHLO_PADDED_LEN, MAX_LEN, Message, tags};
 use super::{Gquic, close};
 use crate::engine::Engine;
 use crate::engine::crypto_stream::CryptoStream;
@@ -100,6 +100,16 @@ impl Handshake {
         self.undiversified = None;
     }
 
+    /// Whether these bytes are a hello that a client repeats, so that it has not heard the answer.
+    ///
+    /// The answer comes again at once: a server may have no RTT to wait for, and of the forward-secure ACKs that it would give meanwhile
+    /// quic-go's client keeps ten, and gives up if there are more (chapter 2.5). Less than a whole hello is worth no answer: anybody could
+    /// send it in the client's name.
+    fn is_repetition(&self, offset: u64, data: &[u8]) -> bool {
+        let whole = data.len() >= CHLO_PADDED_LEN;
+        !self.is_client() && whole && self.stream.is_read(offset.saturating_add(data.len() as u64))
+    }
+
     /// Takes bytes of the stream, and returns those that make up whole messages.
     fn receive(&mut self, offset: u64, data: &[u8]) -> Result<Vec<u8>, TransportError> {
         // Chapter 10: "A receiver still checks its stream window (quic-go: 32768 bytes in all, never enlarged)".
@@ -137,6 +147,9 @@ impl Gquic {
         data: &[u8],
     ) -> Result<(), TransportError> {
         self.resume(engine, offset, data);
+        if self.handshake.is_repetition(offset, data) {
+            self.handshake.stream.send_again();
+        }
         let messages = self.handshake.receive(offset, data)?;
         let mut rest = &messages[..];
         while let Some(message) = Message::parse(rest).map_err(|error| close::error(&error))? {

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::packet::Opened;
 use crate::error::ConnectionError;
 use crate::id::{PacketNumber, ResetToken, SpaceId};
-use crate::invariants::Version;
+use crate::invariants::{OfferedVersions, Peeked, Version, peek};
 use crate::time::{Duration, Instant};
 
 /// From this packet on acknowledgements may be scarce (chapter 5).
@@ -77,20 +77,35 @@ impl Gquic {
 
     /// Chapter 2.4, the client's part.
     fn on_version_negotiation(&mut self, engine: &mut Engine, packet: &[u8]) {
-        let Some(negotiation) = negotiation::parse(packet) else { return };
-        let ours =
-            negotiation.scid == self.cid && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid);
+        let Some(versions) = self.offered_versions(packet) else { return };
         // "Client: ignore the packet if any other packet of the server was accepted before, if one such packet was followed already, or if
         // it lists the version just offered."
-        if engine.side.is_server() || engine.negotiated || self.keys.seen().is_some() || !ours {
+        if engine.side.is_server() || engine.negotiated || self.keys.seen().is_some() {
             return;
         }
-        let offered: Vec<u32> = negotiation.versions.collect();
+        let offered: Vec<u32> = versions.collect();
         if offered.contains(&Version::Q044.0) {
             return;
         }
         let offered = offered.into_iter().filter(|version| !Version(*version).is_reserved()).collect();
         engine.abandon(ConnectionError::VersionMismatch { offered });
+    }
+
+    /// The list in a version negotiation packet that answers ours. A server of RFC 8999 has read the packed lengths of our ids as the length of
+    /// the first one, and gives back more than that.
+    fn offered_versions<'a>(&self, packet: &'a [u8]) -> Option<OfferedVersions<'a>> {
+        if let Some(negotiation) = negotiation::parse(packet)
+            && negotiation.scid == self.cid
+            && (negotiation.dcid.is_empty() || negotiation.dcid == self.cid)
+        {
+            return Some(negotiation.versions);
+        }
+        match peek(packet, 0) {
+            Ok(Peeked::VersionNegotiation { scid, versions, .. }) if scid.starts_with(&self.cid) => {
+                Some(versions)
+            }
+            _ => None,
+        }
     }
 
     /// Chapter 2.5: "A client may well recognise it and fail at once, but only before the handshake is complete."

@@ -19,7 +19,7 @@ use crate::time::UnixTime;
 use std::sync::Arc;
 
 /// Chapter 2.3: numbers start with 1.
-const FIRST_NUMBER: PacketNumber = 1;
+pub(super) const FIRST_NUMBER: PacketNumber = 1;
 /// The first number may have been that of a rejection which nobody remembers. A number that is left out does no harm.
 const FIRST_AFTER_REJECTION: PacketNumber = greet::NUMBER + 1;
 

@@ -260,6 +260,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_heard_of_on_a_path_is_there() {
+        let mut paths = connected();
+        assert!(paths.migrate(Instant::EPOCH, address("10.0.0.2:1"), &CONFIG, PTO));
+        assert!(!paths.active().amplification.is_validated());
+        paths.on_heard();
+        assert!(paths.active().amplification.is_validated());
+        assert_eq!(paths.on_timeout(Instant::EPOCH + PTO * 100), Ok(TimedOut::Nothing));
+        assert_eq!(paths.active().tuple, address("10.0.0.2:1"));
+    }
+
+    #[test]
     fn a_forged_address_is_reverted() {
         let mut paths = connected();
         paths.migrate(Instant::EPOCH, address("10.0.0.2:1"), &CONFIG, PTO);

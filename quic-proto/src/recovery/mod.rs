@@ -231,7 +231,7 @@ impl Recovery {
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {
             self.space_mut(other).break_run(newest);
         }
-        let sample = self.ack_sample(now, &acked, ctx);
+        let mut sample = self.ack_sample(now, &acked, ctx);
         if let Some(sample) = &sample {
             ctx.cc.on_delivered(sample);
         }
@@ -240,8 +240,9 @@ impl Recovery {
         if acked.undo {
             ctx.cc.on_spurious_congestion();
         }
-        if let Some(sample) = sample {
-            ctx.cc.on_ack(&AckSample { in_flight: self.in_flight, ..sample });
+        if let Some(sample) = &mut sample {
+            sample.in_flight = self.in_flight;
+            ctx.cc.on_ack(sample);
         }
         if ctx.situation.peer_completed_address_validation {
             // §6.2.1: "The PTO backoff factor is reset when an acknowledgment is received, except" by such an unsure client.

@@ -184,6 +184,41 @@ fn an_ack_settles_packets_and_the_rtt() {
 }
 
 #[test]
+fn a_handshake_that_is_known_to_have_arrived_is_no_loss() {
+    let mut sender = Sender::data();
+    let crypto = Token::Crypto { space: SpaceId::Data, offset: 0, len: 9 };
+    let carrying = |sender: &mut Sender, tokens: &[Token]| {
+        sender.send_packet(SpaceId::Data, |packet| packet.tokens = tokens.into(), at(0))
+    };
+    let (ack, late) = (Token::Ack { space: SpaceId::Data, largest: 3 }, token(7));
+    carrying(&mut sender, &[crypto]);
+    carrying(&mut sender, &[ack, crypto]);
+    carrying(&mut sender, &[crypto, late]);
+    carrying(&mut sender, &[]);
+    sender.recovery.forget_handshake(at(1), SpaceId::Data);
+    assert_eq!(sender.recovery.bytes_in_flight(), 1000, "what carries more is still waited for");
+    for _ in 0..5 {
+        sender.send(1);
+    }
+    // An ACK of all but the packets that were forgotten loses none, and one of those tells nothing new.
+    let out = sender.ack(100, &[4..=8, 2..=2]);
+    assert!(out.lost.is_empty() && out.lost_packets == 0 && out.acked.contains(&late));
+    assert!(sender.ack(101, &[0..=8]).acked.is_empty());
+    assert_eq!((sender.recovery.bytes_in_flight(), sender.cc.events.len()), (0, 0));
+}
+
+#[test]
+fn numbers_may_start_elsewhere() {
+    let config = RecoveryConfig { skip_numbers: false, first_number: 2, ..RecoveryConfig::default() };
+    let mut sender = Sender { recovery: Recovery::new(config), ..Sender::data() };
+    assert_eq!((sender.send(0), sender.send(0)), (2, 3));
+    // A number before the first was perhaps sent by somebody who forgot it.
+    assert_eq!(sender.ack(10, &[1..=1]).acked, []);
+    assert_eq!(sender.ack(10, &[1..=3]).acked.len(), 2);
+    assert_eq!(sender.recovery.bytes_in_flight(), 0);
+}
+
+#[test]
 fn an_older_largest_is_no_rtt_sample() {
     let mut sender = Sender::data();
     (0..3).for_each(|n| assert_eq!(sender.send(n), n));

@@ -10,11 +10,15 @@ use quic_proto::connection::{ConnectError, Connection};
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
-use quic_proto::gquic::{self, ServerTrust};
+use quic_proto::gquic::{self, ProofSource, ServerTrust};
 use quic_proto::id::Dir;
 use quic_proto::invariants::Version;
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::time::Duration;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn foobar_comes_back() {
@@ -266,6 +270,40 @@ fn who_is_not_believed_is_told_so() {
     assert!(pair.c(c).is_established());
 }
 
+/// A key of a length that our libraries neither sign with nor verify.
+#[derive(Debug)]
+struct ShortKey;
+
+impl SigningKey for ShortKey {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        Some(Box::new(Self))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::RSA
+    }
+}
+
+impl Signer for ShortKey {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![1; 128])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::RSA_PSS_SHA256
+    }
+}
+
+#[test]
+fn the_short_keys_of_quic_gos_examples_do_for_who_believes_everybody() {
+    let leaf = CertificateDer::from(&include_bytes!("../../testdata/gquic/rsa-1024-cert.der")[..]);
+    let source = ProofSource::new(vec![leaf], Arc::new(ShortKey)).unwrap();
+    let mut pair = Pair::new(server(gquic::ServerConfig::new(source, &[7; 32])));
+    let c = pair.connect(&client(gquic::ClientConfig::new(ServerTrust::danger_accept_any_certificate())));
+    pair.settle();
+    assert!(pair.c(c).is_established(), "{:?}", pair.client_closed());
+}
+
 #[test]
 fn a_hello_without_an_address_costs_no_state_and_amplifies_nothing() {
     let (mut pair, config) = pair();
@@ -320,6 +358,30 @@ fn handshakes_survive_a_bad_network() {
         let (data, fin) = read_all(pair.s(s), id);
         assert!(fin && data == [7; 50_000], "seed {seed}: {} bytes, {fin}", data.len());
     }
+}
+
+#[test]
+fn a_hello_that_comes_again_is_answered_again() {
+    let (mut pair, config) = pair();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (copy, mut lost) = (Arc::clone(&sent), false);
+    pair.network = Box::new(move |to_server, bytes| {
+        if !to_server {
+            copy.lock().unwrap().push(bytes[0]);
+            if bytes[0] == 0xfc && !std::mem::replace(&mut lost, true) {
+                return Fate::Drop;
+            }
+        }
+        Fate::Deliver
+    });
+    let c = pair.connect(&config);
+    pair.run(Duration::from_millis(500));
+    assert!(pair.c(c).is_established());
+    let sent = sent.lock().unwrap();
+    let shlos: Vec<_> = (0..sent.len()).filter(|at| sent[*at] == 0xfc).collect();
+    assert_eq!(shlos.len(), 2);
+    let readable = sent[..shlos[1]].iter().all(|first| first & 0x80 != 0);
+    assert!(readable, "the client got nothing that it cannot read: {sent:x?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Whatever comes: nothing panics, nothing stalls, nothing grows.
 
 use crate::common::{Fate, Pair, address, endpoint};
-use crate::raw::{RawClient, from_server};
+use crate::raw::{RawClient, from_server, hello};
 use crate::support::{client, ecdsa, record, server, settings};
 use proptest::prelude::*;
 use quic_proto::crypto::rustls::Identity;
@@ -221,4 +221,27 @@ proptest! {
         pair.run(Duration::from_secs(90));
         prop_assert_eq!((pair.client.connections(), pair.server.connections()), (0, 0));
     }
+}
+
+#[test]
+fn only_whole_hellos_are_answered_again() {
+    let mut server = a_server();
+    let mut client = RawClient::new(1);
+    let first = client.crypto(&hello().pad().finish());
+    let first = client.null(&first);
+    client.exchange(&mut server, first);
+    let second = client.second().pad().finish();
+    let second = client.crypto(&second);
+    for _ in 0..3 {
+        let before = client.heard.crypto_frames;
+        let packet = client.null(&second);
+        client.exchange(&mut server, packet);
+        assert!(client.heard.crypto_frames > before);
+        // A byte of it is no hello.
+        let before = client.heard.crypto_frames;
+        let packet = client.null(&[0x80, 1, b'C']);
+        client.exchange(&mut server, packet);
+        assert_eq!(client.heard.crypto_frames, before);
+    }
+    assert_eq!(client.messages().len(), 2, "the same rejection each time");
 }

@@ -28,6 +28,8 @@ pub(crate) const TAG: usize = 12;
 pub(crate) struct Heard {
     /// Bytes of stream 1, from its start.
     pub(crate) crypto: Vec<u8>,
+    /// How many frames they came in, repetitions too.
+    pub(crate) crypto_frames: usize,
     /// The code of CONNECTION_CLOSE.
     pub(crate) closed: Option<ErrorCode>,
     /// How many packets could be opened.
@@ -168,6 +170,7 @@ impl RawClient {
         for frame in Frames::new(&body[..len]) {
             match frame.unwrap() {
                 Frame::Stream { stream: 1, offset, data, .. } => {
+                    self.heard.crypto_frames += 1;
                     let end = offset as usize + data.len();
                     self.heard.crypto.resize(end.max(self.heard.crypto.len()), 0);
                     self.heard.crypto[offset as usize..end].copy_from_slice(data);

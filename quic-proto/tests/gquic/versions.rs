@@ -5,8 +5,9 @@ use crate::raw::RawClient;
 use crate::support::{client, ecdsa, our_code, send, server, settings, their_code};
 use quic_proto::error::ConnectionError;
 use quic_proto::id::Dir;
-use quic_proto::invariants::Version;
+use quic_proto::invariants::{Version, encode_version_negotiation};
 use quic_proto::net::{Datagram, FourTuple};
+use quic_proto::time::Duration;
 use std::sync::{Arc, Mutex};
 
 const BOTH: [[Version; 2]; 2] = [[Version::V1, Version::Q044], [Version::Q044, Version::V1]];
@@ -192,4 +193,50 @@ fn one_negotiation_is_followed_at_most() {
     pair.settle();
     assert_eq!((pair.c(c).version(), pair.client_closed()), (Version::Q044, None));
     assert!(pair.c(c).is_established());
+}
+
+/// What a server answers that knows RFC 8999 and nothing of Google.
+fn answer_by_the_rfc(packet: &[u8]) -> Option<Vec<u8>> {
+    let (dcid_len, rest) = packet.get(5..)?.split_first()?;
+    let (dcid, rest) = rest.split_at_checked(usize::from(*dcid_len))?;
+    let (scid_len, rest) = rest.split_first()?;
+    let (scid, _) = rest.split_at_checked(usize::from(*scid_len))?;
+    let mut out = vec![0; 600];
+    let len = encode_version_negotiation(&mut out, 0, scid, dcid, &[1]).filter(|_| packet.len() >= 1200)?;
+    Some(out[..len].to_vec())
+}
+
+#[test]
+fn servers_that_know_only_the_rfcs_are_understood() {
+    for both in [false, true] {
+        let (for_client, _) = settings(ecdsa());
+        let mut pair = Pair::new(null_server());
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let copy = Arc::clone(&answers);
+        pair.network = Box::new(move |to_server, bytes| {
+            if to_server && bytes[1..5] == *b"Q044" {
+                copy.lock().unwrap().extend(answer_by_the_rfc(bytes));
+                return Fate::Drop;
+            }
+            Fate::Deliver
+        });
+        let config = if both {
+            null_client().family(Arc::new(for_client)).versions(&[Version::Q044, Version::V1])
+        } else {
+            client(for_client)
+        };
+        let c = pair.connect(&config);
+        pair.settle();
+        assert!(answers.lock().unwrap().is_empty(), "the first hello is none of 1200 bytes");
+        pair.run(Duration::from_secs(1));
+        let answer = answers.lock().unwrap().pop().expect("the second one is");
+        pair.inject(false, answer);
+        pair.settle();
+        if both {
+            assert_eq!((pair.c(c).version(), pair.c(c).is_established()), (Version::V1, true));
+        } else {
+            let mismatch = ConnectionError::VersionMismatch { offered: vec![1] };
+            assert_eq!(pair.client_closed(), Some(&mismatch));
+        }
+    }
 }

@@ -460,23 +460,21 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Fills `out` from one connection, with datagrams of one size. Returns whether there was anything.
+    /// Fills `out` from one connection, with datagrams of the largest size but for the last. Returns whether there was anything.
     fn fill(&mut self, peer: &mut Peer) -> bool {
-        let most = self.offload.max_gso_segments();
-        let (mut len, mut segment, mut count, mut to) = (0, 0, 0, self.shared.local);
-        let quantum = peer.quic.send_quantum();
-        while count < most && (count == 0 || (len < quantum && len + segment <= self.out.len())) {
-            let end = if count == 0 { self.out.len() } else { len + segment };
-            let Ok((written, info)) = peer.quic.send(&mut self.out[len..end]) else { break };
-            (len, count, to) = (len + written, count + 1, info.to);
-            if count == 1 {
-                segment = written;
-            } else if written < segment {
+        let segment = peer.quic.max_send_udp_payload_size();
+        let most = self.offload.max_gso_segments().min(self.out.len() / segment);
+        let (mut len, mut to) = (0, None);
+        for _ in 0..most {
+            let Ok((written, info)) = peer.quic.send(&mut self.out[len..len + segment]) else { break };
+            len += written;
+            to = Some(info.to);
+            if written < segment || len >= peer.quic.send_quantum() {
                 break;
             }
         }
-        self.pending = (count > 0).then_some((len, segment, to));
-        count > 0
+        self.pending = to.map(|to| (len, segment, to));
+        to.is_some()
     }
 
     /// Sends what the connections have. Pending if the socket takes no more.

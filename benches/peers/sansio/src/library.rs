@@ -155,8 +155,6 @@ fn config() -> quiche::Config {
     config.set_max_stream_window(window);
     config.set_initial_max_streams_bidi(STREAMS.into());
     config.set_initial_max_streams_uni(STREAMS.into());
-    // It takes only so many windows' worth from the application; the others have a send buffer of 10 MB.
-    config.set_send_capacity_factor(100.0);
     config.enable_pacing(false);
     config
 }
@@ -165,7 +163,8 @@ fn pem(label: &str, der: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in der.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for digit in 0..4 {
             let known = digit <= chunk.len();
             text.push(if known { DIGITS[(bits >> (18 - 6 * digit) & 63) as usize] as char } else { '=' });

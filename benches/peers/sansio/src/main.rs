@@ -1,7 +1,8 @@
-//! `sansio bulk|rr|handshake [N]`: quiche beside quic-proto without sockets, by the workloads of `benches`.
+//! `sansio bulk|handshake [N]`: quiche beside quic-proto without sockets, by the workloads of `benches`.
 //!
 //! The wires are in virtual time, but quiche reads the system's clock itself. These workloads lose nothing, so that neither library waits for
-//! a timer: quiche's are not run. BoringSSL's own allocations are C's and not counted.
+//! a timer: quiche's are not run. BoringSSL's own allocations are C's and not counted. Requests are left out: quiche takes no more from the
+//! application than its congestion window has room for, and that workload's applications do not wait to write.
 
 mod library;
 
@@ -27,10 +28,9 @@ fn main() -> ExitCode {
     };
     let (amount, unit) = match workload {
         "bulk" => (amount.unwrap_or(64 << 20), "packet"),
-        "rr" => (amount.unwrap_or(100_000), "request"),
         "handshake" => (amount.unwrap_or(300), "handshake"),
         _ => {
-            eprintln!("usage: sansio bulk [BYTES] | rr [REQUESTS] | handshake [HANDSHAKES]");
+            eprintln!("usage: sansio bulk [BYTES] | handshake [HANDSHAKES]");
             return ExitCode::from(2);
         }
     };
@@ -47,7 +47,6 @@ fn main() -> ExitCode {
     for (name, cost) in ["quic-proto", "quiche"].into_iter().zip(best.into_iter().flatten()) {
         let units = match workload {
             "bulk" => cost.datagrams[0],
-            "rr" => amount - amount / 4,
             _ => amount,
         };
         let each = |count: u64| count as f64 / units as f64;
@@ -72,7 +71,6 @@ fn run(which: usize, workload: &str, amount: u64, certificate: &Certificate) -> 
 fn measure<L: Library>(libraries: [L; 2], workload: &str, amount: u64) -> Cost {
     match workload {
         "bulk" => workloads::bulk(libraries, amount),
-        "rr" => workloads::requests(libraries, amount),
         _ => workloads::handshakes(libraries, amount),
     }
 }

@@ -1,7 +1,7 @@
 //! Goodput through paths that are slow, long and lossy, by congestion controller.
 //!
 //! The paths are `quic perf path`: rate, delay, loss both ways, and a drop-tail queue of one bandwidth-delay product. Processors are idle
-//! for most of it, so that two measurements run at a time and nothing is pinned.
+//! for most of it, so that some measurements run at a time and nothing is pinned.
 
 use crate::process::{Bench, Core};
 use crate::stacks::Stack;
@@ -9,6 +9,9 @@ use crate::workloads::median;
 use quic_perf::{Error, Report};
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// How many measurements run at a time.
+const LANES: usize = 3;
 
 /// A path.
 pub(crate) struct Path {
@@ -61,7 +64,7 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f
     }
     let (next, done) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..LANES {
             scope.spawn(|| {
                 loop {
                     let Some(job) = next.lock().expect("no one panics with it").next() else { return };

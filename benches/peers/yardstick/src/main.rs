@@ -88,7 +88,7 @@ fn run(args: &Args) -> Result<(), Error> {
     }
     if args.wants("impaired") {
         results.impaired =
-            impaired::measure(&bench, &stacks, args.rounds.min(3), if args.quick { 1.0 } else { 5.0 });
+            impaired::measure(&bench, &stacks, args.rounds.min(3), if args.quick { 1.0 } else { 6.0 });
     }
     let facts = machine::facts(&root, &load, begun.elapsed(), args.rounds);
     std::fs::create_dir_all(out.join("plots"))?;

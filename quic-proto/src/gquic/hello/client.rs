@@ -8,7 +8,6 @@ use crate::gquic::config::{ClientConfig, Remembered, ServerId};
 use crate::gquic::crypto::certs;
 use crate::gquic::crypto::fnv::fnv64;
 use crate::gquic::crypto::kdf::{KeyContext, KeyLevel, KeyMaterial};
-use crate::gquic::crypto::proof;
 use crate::gquic::crypto::server_config::Scfg;
 use crate::gquic::crypto::strike::ClientNonce;
 use crate::gquic::crypto::x25519::PrivateKey;
@@ -199,8 +198,9 @@ impl ClientHello {
             let chain = certs::decompress(chain, NONE_CACHED)?;
             // 7.6: the signature is over the hello that this answers.
             let leaf = chain.first().map_or(&[][..], |leaf| leaf);
-            proof::verify_signature(leaf, &self.chlo, config.bytes(), signature)?;
-            self.settings.trust().verify_chain(&chain, &self.server.name, scene.now)?;
+            let trust = self.settings.trust();
+            trust.verify_proof(leaf, &self.chlo, config.bytes(), signature)?;
+            trust.verify_chain(&chain, &self.server.name, scene.now)?;
             self.chain = Some(chain.into());
         }
         self.hello(scene)

@@ -112,3 +112,20 @@ fn identities_that_cannot_serve() {
     let key = PrivateKeyDer::Pkcs8(vec![1, 2, 3].into());
     assert!(matches!(from(vec![leaf], key), ProofSourceError::Key(_)));
 }
+
+#[test]
+fn short_keys_are_good_enough_for_who_believes_everybody() {
+    let short = include_bytes!("../../../../testdata/gquic/rsa-1024-cert.der");
+    let long = include_bytes!("../../../../testdata/gquic/rsa-cert.der");
+    let everybody = ServerTrust::danger_accept_any_certificate();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(&short[..])).unwrap();
+    let some = ServerTrust::with_roots(roots).unwrap();
+    let verify = |trust: &ServerTrust, leaf: &[u8]| trust.verify_proof(leaf, b"chlo", b"scfg", &[7; 128]);
+    assert_eq!(verify(&everybody, short), Ok(()));
+    for (trust, leaf) in
+        [(&some, &short[..]), (&everybody, long), (&everybody, localhost().leaf()), (&everybody, &[])]
+    {
+        assert_eq!(verify(trust, leaf).unwrap_err().code, ErrorCode::PROOF_INVALID);
+    }
+}
