@@ -1,4 +1,4 @@
-//! Adapters know nothing of protocols: what they do they do for all versions.
+//! Adapters know nothing of versions: what they do they do for all.
 #![allow(missing_docs, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -10,8 +10,11 @@ fn no_adapter_names_a_version() {
     for adapter in ["quic-mio", "quic-tokio", "quic-udp"] {
         for path in sources(&workspace.join(adapter).join("src")) {
             let source = std::fs::read_to_string(&path).unwrap().to_lowercase();
-            for word in ["q044", "gquic", "google"] {
-                assert!(!source.contains(word), "{} names {word}", path.display());
+            // Comments may say why something is as it is.
+            for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                for word in ["q044", "gquic", "google"] {
+                    assert!(!line.contains(word), "{}: {line}", path.display());
+                }
             }
             read += 1;
         }
