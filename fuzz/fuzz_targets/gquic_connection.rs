@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
 fn forge(next: &[u8], a: u8, b: u8) -> Option<Vec<u8>> {
     let long = header::parse_long(next, Side::Client).ok()?;
     let (cid, len) = (long.dcid, long.len);
-    let mut payload = next[len..next.len().checked_sub(TAG)?].to_vec();
+    let mut payload = next.get(len..next.len().checked_sub(TAG)?)?.to_vec();
     if a & 1 == 0 {
         let at = usize::from(a >> 1) % payload.len().max(1);
         *payload.get_mut(at)? = b;
