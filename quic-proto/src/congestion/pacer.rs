@@ -13,8 +13,11 @@ use crate::time::{Duration, Instant};
 /// The smallest burst, in datagrams: the initial window of RFC 9002 §7.2 ("Senders SHOULD limit bursts to the initial congestion
 /// window", §7.7).
 const MIN_BURST: u64 = 10;
-/// The largest burst, in datagrams: what one system call with segmentation offload can send.
-const MAX_BURST: u64 = 64;
+/// The largest burst, in datagrams: four system calls with segmentation offload. At rates at which that takes less than a millisecond no
+/// timer of an operating system is fine enough to wait for it; who comes late finds it saved up.
+const MAX_BURST: u64 = 256;
+/// What one system call with segmentation offload can send, in datagrams: no need to save up more before sending goes on.
+const BATCH: u64 = 64;
 /// How much time at the current rate a burst stands for.
 const BURST_TIME: Duration = Duration::from_millis(2);
 /// How long to save up before sending goes on: a timer for every packet costs more than a burst of a millisecond harms.
@@ -28,7 +31,7 @@ pub struct Pacer {
     rate: u64,
     /// Bytes that may leave now; negative if more was sent than allowed.
     tokens: f64,
-    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
+    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 256 at most.
     burst: u64,
     /// What was asked for in vain, in bytes; zero while the bucket is open.
     saving: u64,
@@ -67,7 +70,7 @@ impl Pacer {
         self.tokens = (self.tokens - bytes as f64).max(-(self.burst as f64));
     }
 
-    /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth if that is more; `now` if it is already. Until
+    /// When the budget will be `wanted` bytes (at most a burst), or a millisecond's worth, up to a batch, if that is more; `now` if it is already. Until
     /// then there is none.
     pub fn next_release(&mut self, now: Instant, wanted: u64) -> Instant {
         let missing = self.worth(wanted) as f64 - self.tokens;
@@ -80,14 +83,14 @@ impl Pacer {
         self.refilled.unwrap_or(now).max(now) + Duration::from_nanos(nanos as u64)
     }
 
-    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 64 at most.
+    /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 256 at most.
     pub fn burst(&self) -> u64 {
         self.burst
     }
 
     /// What is saved up before `wanted` bytes leave.
     fn worth(&self, wanted: u64) -> u64 {
-        bytes_in(self.rate, RELEASE_TIME).max(wanted).min(self.burst)
+        bytes_in(self.rate, RELEASE_TIME).min(BATCH * self.mtu).max(wanted).min(self.burst)
     }
 
     fn set_rate(&mut self, rate: u64) {
@@ -147,8 +150,9 @@ mod tests {
         let mut pacer = Pacer::new(1200);
         let rate = 1_250_000_000; // 10 Gbit/s
         let _ = pacer.budget(Instant::EPOCH, rate);
-        assert_eq!(pacer.budget(Instant::from_millis(5), rate), 64 * MTU);
-        pacer.on_sent(64 * MTU);
+        // Who comes late finds more than one: no timer is as fine as this rate.
+        assert_eq!(pacer.budget(Instant::from_millis(5), rate), 256 * MTU);
+        pacer.on_sent(256 * MTU);
         let release = pacer.next_release(Instant::from_millis(5), MTU);
         assert!(release <= Instant::from_micros(5_070));
         assert_eq!(pacer.budget(release, rate), 64 * MTU, "the next batch is whole again");
@@ -201,7 +205,7 @@ mod tests {
             let (mut now, mut sent) = (Instant::EPOCH, 0u64);
             for _ in 0..wakes {
                 let budget = pacer.budget(now, rate);
-                prop_assert!(budget <= 64 * MTU);
+                prop_assert!(budget <= 256 * MTU);
                 sent += budget;
                 pacer.on_sent(budget);
                 let next = pacer.next_release(now, wanted);
