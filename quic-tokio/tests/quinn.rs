@@ -3,11 +3,13 @@
 mod common;
 
 use common::{ALPN, Certificate, pattern, soon};
+use quic_proto::rng::{Rng, SeededRng};
 use quic_tokio::{AppError, Endpoint, TransportConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::net::UdpSocket;
 
 /// The files of the server: the name says how long they are, and is what their bytes are made from.
 fn file(name: &str) -> Vec<u8> {
@@ -24,11 +26,61 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// One file of each size, and then a hundred small ones.
-fn names() -> (Vec<String>, Vec<String>) {
-    let sizes = [0, 1, 1 << 20, 20 << 20];
-    let single = sizes.iter().zip(1..).map(|(size, seed)| format!("{size}-{seed}")).collect();
-    (single, (0..100).map(|number| format!("{}-{number}", 1000 + number * 13)).collect())
+/// The way between the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Clear,
+    /// One datagram of twenty is lost, in each direction.
+    Lossy,
+}
+
+impl Way {
+    /// The address by which a client reaches `server` on this way.
+    async fn to(self, server: SocketAddr) -> SocketAddr {
+        match self {
+            Self::Clear => server,
+            Self::Lossy => lossy(server).await,
+        }
+    }
+
+    /// One file of each size, and then a hundred small ones.
+    fn names(self) -> (Vec<String>, Vec<String>) {
+        let sizes = [0, 1, 1 << 20, 20 << 20];
+        // The largest takes a minute where one of twenty is lost.
+        let count = if self == Self::Lossy { 3 } else { 4 };
+        let single = sizes.iter().zip(1..).take(count).map(|(size, seed)| format!("{size}-{seed}")).collect();
+        (single, (0..100).map(|number| format!("{}-{number}", 1000 + number * 13)).collect())
+    }
+}
+
+/// A relay for one client, which loses datagrams by chance.
+async fn lossy(server: SocketAddr) -> SocketAddr {
+    let front = UdpSocket::bind(loopback()).await.unwrap();
+    let back = UdpSocket::bind(loopback()).await.unwrap();
+    back.connect(server).await.unwrap();
+    let address = front.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut rng = SeededRng::from_u64(20);
+        let (mut up, mut down, mut client) = (vec![0; 1 << 16], vec![0; 1 << 16], None);
+        loop {
+            tokio::select! {
+                Ok((len, from)) = front.recv_from(&mut up) => {
+                    client = Some(from);
+                    if rng.below(20) > 0 {
+                        back.send(&up[..len]).await.unwrap();
+                    }
+                }
+                Ok(len) = back.recv(&mut down) => {
+                    if let (Some(client), true) = (client, rng.below(20) > 0) {
+                        front.send_to(&down[..len], client).await.unwrap();
+                    }
+                }
+                // An end is gone.
+                else => return,
+            }
+        }
+    });
+    address
 }
 
 fn loopback() -> SocketAddr {
@@ -108,16 +160,15 @@ async fn fetch_quinn(connection: quinn::Connection, name: String) {
     assert_eq!(hash(&got), hash(&file(&name)), "{name}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_client_fetches_from_quinn() {
+async fn our_client_fetches(way: Way) {
     let certificate = Certificate::new();
     let server = quinn_server(&certificate);
-    let addr = server.local_addr().unwrap();
+    let addr = way.to(server.local_addr().unwrap()).await;
     tokio::spawn(serve_quinn(server.clone()));
     let mut endpoint = Endpoint::client(loopback()).unwrap();
     endpoint.set_default_client_config(common::client(&certificate, TransportConfig::default()));
     let connection = soon(endpoint.connect(addr, "localhost").unwrap()).await.unwrap();
-    let (single, many) = names();
+    let (single, many) = way.names();
     for name in single {
         soon(fetch_ours(connection.clone(), name)).await;
     }
@@ -131,16 +182,15 @@ async fn our_client_fetches_from_quinn() {
     server.close(0u32.into(), b"");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn quinn_fetches_from_our_server() {
+async fn quinn_fetches(way: Way) {
     let certificate = Certificate::new();
     let server =
         Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
-    let addr = server.local_addr().unwrap();
+    let addr = way.to(server.local_addr().unwrap()).await;
     tokio::spawn(serve_ours(server.clone()));
     let endpoint = quinn_client(&certificate);
     let connection = soon(endpoint.connect(addr, "localhost").unwrap()).await.unwrap();
-    let (single, many) = names();
+    let (single, many) = way.names();
     for name in single {
         soon(fetch_quinn(connection.clone(), name)).await;
     }
@@ -153,6 +203,26 @@ async fn quinn_fetches_from_our_server() {
     soon(endpoint.wait_idle()).await;
     server.close(AppError::from(0), b"");
     soon(server.wait_idle()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_client_fetches_from_quinn() {
+    our_client_fetches(Way::Clear).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_client_fetches_from_quinn_in_spite_of_losses() {
+    our_client_fetches(Way::Lossy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quinn_fetches_from_our_server() {
+    quinn_fetches(Way::Clear).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quinn_fetches_from_our_server_in_spite_of_losses() {
+    quinn_fetches(Way::Lossy).await;
 }
 
 /// quinn answers our Retry, and we quinn's.
