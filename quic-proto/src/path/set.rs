@@ -165,13 +165,11 @@ impl PathSet {
     /// When a challenge is due or a validation fails. Paths on which nothing can be sent for now, as `sendable` says, only do the latter:
     /// their challenges are due when that changes, which is when a datagram comes.
     pub fn validation_deadline(&self, sendable: impl Fn(&Path) -> bool) -> Option<Instant> {
-        let others = self.previous.iter().chain(&self.probing);
-        let all = std::iter::once(&self.active).chain(others);
         let deadline = |path: &Path| {
             let validation = path.validation.as_ref()?;
             Some(if sendable(path) { validation.deadline() } else { validation.expires() })
         };
-        all.filter_map(|path| deadline(path)).min()
+        self.iter().filter_map(deadline).min()
     }
 
     fn add_probing(&mut self, tuple: FourTuple, config: &PathConfig) -> u32 {
