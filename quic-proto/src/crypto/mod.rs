@@ -91,7 +91,8 @@ pub trait TlsSession: Send {
     /// Whether the handshake is still going on.
     fn is_handshaking(&self) -> bool;
 
-    /// The peer's transport parameters, as they came, once they did.
+    /// The peer's transport parameters, as they came, once they did. They may be gone when the handshake is over and everything was
+    /// written.
     fn peer_params(&self) -> Option<&[u8]>;
 
     /// The next generation of application packet keys (RFC 9001 §6.1); `None` before the handshake is complete.
