@@ -80,7 +80,7 @@ impl Ietf {
         let space = level.space();
         if level == Level::OneRtt && self.keys.needs_update() {
             // The check has said that it can be done.
-            let _ = self.keys.initiate_update();
+            let _ = self.update_keys();
         }
         let tag_len = self.keys.tag_len(level);
         let number = engine.recovery.next_packet_number(space, &mut *engine.rng);

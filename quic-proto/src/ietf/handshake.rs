@@ -107,11 +107,6 @@ impl Handshake {
             self.streams[SpaceId::Handshake as usize].finish_receiving()?;
             self.scratch = Vec::new();
         }
-        if keys.wants_next()
-            && let Some(next) = self.session.next_packet_keys()
-        {
-            keys.provide_next(next);
-        }
         Ok(newly)
     }
 }

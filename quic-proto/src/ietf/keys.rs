@@ -4,8 +4,16 @@
 //! Owned here: every packet and header key of a connection, the key phase, and the counts that limit the use of keys.
 //!
 //! Invariants: what is discarded never comes back, except that new Initial keys may replace old ones (Retry). Of the 1-RTT receive
-//! keys there are up to three: of the current phase, of the next one (given in by the caller as soon as
-//! [`wants_next`](Ladder::wants_next) says so, so that no packet has to wait for a derivation, RFC 9001 §6.3), and of the previous one.
+//! keys there are up to three: of the current phase, of the next one, and of the previous one.
+//!
+//! The next keys are given in by the caller. RFC 9001 §6.3: "Endpoints are generally expected to have current and next receive packet
+//! protection keys available", since to generate them while a packet is processed "creates a timing signal that could be used by an
+//! attacker to learn when key updates happen". They weigh as much as the current ones and take a twentieth of a handshake, while most
+//! connections end without an update. So they are made when the connection has lived for [`SETTLED`] packets, with one that is like
+//! any other, and when the previous keys go ([`wants_next`](Ladder::wants_next)). Before that, the first packet that shows the other phase
+//! has them made ([`lacks_next`](Ladder::lacks_next)), authentic or not: "An endpoint MAY generate new keys as part of packet
+//! processing". "Once generated, the next set of packet protection keys SHOULD be retained, even if the packet that was received was
+//! subsequently discarded", so that there is one such signal in the life of a connection at most.
 //!
 //! Timers: one, [`deadline`](Ladder::deadline), when the previous receive key is discarded (RFC 9001 §6.5).
 
@@ -13,6 +21,10 @@ use crate::crypto::{DirectionalKeys, HeaderKey, Keys, NewKeys, PacketKey, Packet
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::Level;
 use crate::time::Instant;
+
+/// How many packet numbers of the first phase go by before the next keys are made. Arbitrary: an update so early is a test's, or an
+/// attacker's who tells us what he knows.
+const SETTLED: u64 = 64;
 
 /// All keys of a connection.
 #[derive(Default)]
@@ -109,8 +121,8 @@ pub enum UpdateRefused {
     /// RFC 9001 §6.5: not as long as keys of the update before are kept.
     #[error("the last key update was a moment ago")]
     TooSoon,
-    /// The next keys were not given in.
-    #[error("the next keys are not there yet")]
+    /// There are no keys to go on with.
+    #[error("there are no next keys")]
     NoKeys,
 }
 
@@ -328,10 +340,16 @@ impl Ladder {
         self.update.confirmed = true;
     }
 
-    /// Whether the next generation of 1-RTT packet keys should be given to [`provide_next`](Self::provide_next) when the handshake
-    /// has them. It is asked for at once, and after an update when the previous key is gone (RFC 9001 §6.3 allows that).
+    /// Whether it is time to give the next generation of 1-RTT packet keys to [`provide_next`](Self::provide_next). After an update that
+    /// is when the previous key is gone, as RFC 9001 §6.3 allows.
     pub fn wants_next(&self) -> bool {
-        self.can_open(Level::OneRtt) && self.update.next.is_none() && self.update.previous.is_none()
+        self.update.next.is_none() && self.update.previous.is_none() && self.update.is_settled()
+    }
+
+    /// Whether a 1-RTT packet of this phase cannot do without the next keys, and they were not given in.
+    pub fn lacks_next(&self, key_phase: bool) -> bool {
+        let update = &self.update;
+        key_phase != update.phase && update.next.is_none() && update.previous.is_none()
     }
 
     /// Takes the next generation of packet keys.
@@ -345,12 +363,18 @@ impl Ladder {
         rung.sealed >= rung.seal_limit / 2 && self.check_update().is_ok()
     }
 
-    /// Starts a key update (RFC 9001 §6.1): the next packet is sealed with new keys.
+    /// Starts a key update (RFC 9001 §6.1): the next packet is sealed with new keys, which `make` gives if they are not there.
     ///
     /// # Errors
     /// If it is too early for one.
-    pub fn initiate_update(&mut self) -> Result<(), UpdateRefused> {
+    pub fn initiate_update(
+        &mut self,
+        make: impl FnOnce() -> Option<PacketKeys>,
+    ) -> Result<(), UpdateRefused> {
         self.check_update()?;
+        if self.update.next.is_none() {
+            self.update.next = Some(make().ok_or(UpdateRefused::NoKeys)?);
+        }
         self.advance();
         Ok(())
     }
@@ -370,9 +394,6 @@ impl Ladder {
         // that confirms that the previous key update was received." The old key is kept for about that long.
         if update.previous.is_some() {
             return Err(UpdateRefused::TooSoon);
-        }
-        if update.next.is_none() {
-            return Err(UpdateRefused::NoKeys);
         }
         Ok(())
     }
@@ -432,6 +453,12 @@ enum Phase {
 }
 
 impl Update {
+    /// Whether the next keys can be expected to be of use.
+    fn is_settled(&self) -> bool {
+        let seen = self.lowest_opened.zip(self.highest_opened);
+        self.highest_old.is_some() || seen.is_some_and(|(lowest, highest)| highest - lowest >= SETTLED)
+    }
+
     /// The key that should open a packet; `None` if we do not have it.
     ///
     /// RFC 9001 §6.5: "A recovered packet number that is lower than any packet number from the current key phase uses the previous

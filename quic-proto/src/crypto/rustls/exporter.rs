@@ -62,8 +62,8 @@ impl Exporter {
         Self { secret, suite }
     }
 
-    /// RFC 8446 §7.5: "HKDF-Expand-Label(Derive-Secret(Secret, label, ""), "exporter", Hash(context_value), key_length)". `false` if that
-    /// is no key: too long, of no bytes, or for a label that is too long.
+    /// Fills `out` as RFC 8446 §7.5 has it: `HKDF-Expand-Label(Derive-Secret(Secret, label, ""), "exporter", Hash(context_value),
+    /// key_length)`. `false` if that is no key: too long, of no bytes, or for a label that is too long.
     pub(super) fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
         let hash = |data| self.suite.common.hash_provider.hash(data);
         let expander = self.suite.hkdf_provider.expander_for_okm(&self.secret);
