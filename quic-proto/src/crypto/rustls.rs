@@ -11,6 +11,7 @@ mod keys;
 mod options;
 mod session;
 
+pub(super) use keys::{RustlsHeaderKey, RustlsPacketKey};
 pub use options::{CipherChoice, ClientOptions, Identity, ServerOptions};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use options::{client_config, server_config};

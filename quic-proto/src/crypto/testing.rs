@@ -69,9 +69,9 @@ pub(super) fn packets_pass(from: &Keys, to: &Keys) {
     let mut packet = [&b"\x41cid"[..], &[0x12, 0x34], b"some frames", &[0; 16]].concat();
     let before = packet.clone();
     from.local.packet.seal(0x1234, &mut packet, 6);
-    protect(&*from.local.header, &mut packet, 4, 2);
+    protect(&from.local.header, &mut packet, 4, 2);
     let mut copy = packet.clone();
-    let opened = unprotect(&*to.remote.header, &mut packet, 4).unwrap();
+    let opened = unprotect(&to.remote.header, &mut packet, 4).unwrap();
     assert_eq!((opened.first, opened.number_len, opened.truncated), (0x41, 2, 0x1234));
     let (header, payload) = packet.split_at_mut(6);
     assert_eq!(header, &before[..6]);
@@ -108,8 +108,8 @@ pub(super) fn check_complete(client: &mut End, server: &mut End) {
         packets_pass(server, client);
     }
     // Another level's keys, or the other direction's, open nothing.
-    assert!(!opens(&*client_keys.local.packet, &*levels[1].1.remote.packet));
-    assert!(!opens(&*client_keys.local.packet, &*client_keys.remote.packet));
+    assert!(!opens(&client_keys.local.packet, &levels[1].1.remote.packet));
+    assert!(!opens(&client_keys.local.packet, &client_keys.remote.packet));
 
     let export = |end: &End, label: &[u8], context: &[u8]| {
         let mut out = [0; 32];
@@ -123,8 +123,8 @@ pub(super) fn check_complete(client: &mut End, server: &mut End) {
     let (client_next, server_next) =
         (client.session.next_packet_keys().unwrap(), server.session.next_packet_keys().unwrap());
     let later = client.session.next_packet_keys().unwrap();
-    assert!(opens(&*client_next.local, &*server_next.remote));
-    assert!(opens(&*server_next.local, &*client_next.remote));
-    assert!(!opens(&*later.local, &*server_next.remote));
-    assert!(!opens(&*client_next.local, &*server.one_rtt.as_ref().unwrap().remote.packet));
+    assert!(opens(&client_next.local, &server_next.remote));
+    assert!(opens(&server_next.local, &client_next.remote));
+    assert!(!opens(&later.local, &server_next.remote));
+    assert!(!opens(&client_next.local, &server.one_rtt.as_ref().unwrap().remote.packet));
 }

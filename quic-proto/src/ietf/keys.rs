@@ -17,7 +17,7 @@
 //!
 //! Timers: one, [`deadline`](Ladder::deadline), when the previous receive key is discarded (RFC 9001 §6.5).
 
-use crate::crypto::{DirectionalKeys, HeaderKey, Keys, NewKeys, PacketKey, PacketKeys};
+use crate::crypto::{BoxedHeaderKey, BoxedPacketKey, DirectionalKeys, Keys, NewKeys, PacketKey, PacketKeys};
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::Level;
 use crate::time::Instant;
@@ -71,7 +71,7 @@ struct Update {
 
 /// The receive key of the phase before the current one.
 struct Previous {
-    key: Box<dyn PacketKey>,
+    key: BoxedPacketKey,
     /// `None` until a packet of the current phase was opened.
     discard_at: Option<Instant>,
 }
@@ -180,13 +180,13 @@ impl Ladder {
     }
 
     /// The header protection key for what we send.
-    pub fn header_key_local(&self, level: Level) -> Option<&dyn HeaderKey> {
-        self.rung(level).local.as_ref().map(|keys| &*keys.header)
+    pub fn header_key_local(&self, level: Level) -> Option<&BoxedHeaderKey> {
+        self.rung(level).local.as_ref().map(|keys| &keys.header)
     }
 
     /// The header protection key for what the peer sends.
-    pub fn header_key_remote(&self, level: Level) -> Option<&dyn HeaderKey> {
-        self.rung(level).remote.as_ref().map(|keys| &*keys.header)
+    pub fn header_key_remote(&self, level: Level) -> Option<&BoxedHeaderKey> {
+        self.rung(level).remote.as_ref().map(|keys| &keys.header)
     }
 
     /// Length in bytes of the tag at the end of packets that we send at this level; 0 without keys.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::crypto::PacketKey;
 use crate::crypto::testing::{End, check_complete, shake};
 use crate::error::TransportErrorCode;
 use crate::id::Side;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::crypto::NotAuthentic;
+use crate::crypto::{HeaderKey, NotAuthentic};
 use crate::id::Side;
 
 const LIMIT: u64 = 8;
@@ -49,8 +49,8 @@ impl HeaderKey for Key {
 
 fn keys(generation: u8, side: Side) -> Keys {
     let direction = |sender| DirectionalKeys {
-        header: Box::new(Key(generation, sender)),
-        packet: Box::new(Key(generation, sender)),
+        header: BoxedHeaderKey::new(Key(generation, sender)),
+        packet: BoxedPacketKey::new(Key(generation, sender)),
     };
     Keys { local: direction(side), remote: direction(!side) }
 }
@@ -81,7 +81,7 @@ impl End {
     fn next(&mut self) -> PacketKeys {
         self.generation += 1;
         let (local, remote) = (Key(self.generation, self.side), Key(self.generation, !self.side));
-        PacketKeys { local: Box::new(local), remote: Box::new(remote) }
+        PacketKeys { local: BoxedPacketKey::new(local), remote: BoxedPacketKey::new(remote) }
     }
 
     /// Gives in the next keys, which are wanted.
@@ -97,8 +97,8 @@ impl End {
         let updated = self.ladder.initiate_update(|| {
             made = true;
             Some(PacketKeys {
-                local: Box::new(Key(generation, side)),
-                remote: Box::new(Key(generation, !side)),
+                local: BoxedPacketKey::new(Key(generation, side)),
+                remote: BoxedPacketKey::new(Key(generation, !side)),
             })
         });
         self.generation += u8::from(made);
