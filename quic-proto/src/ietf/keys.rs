@@ -29,11 +29,18 @@ const SETTLED: u64 = 64;
 /// All keys of a connection.
 #[derive(Default)]
 pub struct Ladder {
-    /// By [`Level`]; the entry of [`Level::OneRtt`] is the current phase.
-    rungs: [Rung; 4],
+    rungs: Rungs,
     update: Update,
     /// Packets that failed to open, over all keys (RFC 9001 §6.6).
     failures: u64,
+}
+
+/// The keys of all levels.
+struct Rungs {
+    /// Of the current phase.
+    one_rtt: Rung,
+    /// By [`Level`]. They go together when the handshake is over.
+    early: Option<Box<[Rung; 3]>>,
 }
 
 /// The keys of one level.
@@ -143,22 +150,16 @@ impl Ladder {
 
     /// Installs the keys of early data: of the two ends one only sends them and the other only receives them.
     pub fn install_early(&mut self, local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) {
-        let rung = self.rung_mut(Level::ZeroRtt);
-        if !rung.discarded {
-            *rung = Rung::new(local, remote);
-        }
+        self.rungs.install(Level::ZeroRtt, Rung::new(local, remote));
     }
 
     fn install_at(&mut self, level: Level, keys: Keys) {
-        let rung = self.rung_mut(level);
-        if !rung.discarded {
-            *rung = Rung::new(Some(keys.local), Some(keys.remote));
-        }
+        self.rungs.install(level, Rung::new(Some(keys.local), Some(keys.remote)));
     }
 
     /// Discards the keys of a level for good (RFC 9001 §4.9).
     pub fn discard(&mut self, level: Level) {
-        *self.rung_mut(level) = Rung { discarded: true, ..Rung::default() };
+        self.rungs.discard(level);
         if level == Level::OneRtt {
             self.update = Update::default();
         }
@@ -166,32 +167,32 @@ impl Ladder {
 
     /// Whether packets of this level can be sealed.
     pub fn can_seal(&self, level: Level) -> bool {
-        self.rung(level).local.is_some()
+        self.rungs.get(level).is_some_and(|rung| rung.local.is_some())
     }
 
     /// Whether packets of this level can be opened.
     pub fn can_open(&self, level: Level) -> bool {
-        self.rung(level).remote.is_some()
+        self.rungs.get(level).is_some_and(|rung| rung.remote.is_some())
     }
 
     /// Whether keys of this level were there and are no more: its packets need not be kept for later.
     pub fn is_discarded(&self, level: Level) -> bool {
-        self.rung(level).discarded
+        self.rungs.get(level).is_none_or(|rung| rung.discarded)
     }
 
     /// The header protection key for what we send.
     pub fn header_key_local(&self, level: Level) -> Option<&BoxedHeaderKey> {
-        self.rung(level).local.as_ref().map(|keys| &keys.header)
+        self.rungs.get(level)?.local.as_ref().map(|keys| &keys.header)
     }
 
     /// The header protection key for what the peer sends.
     pub fn header_key_remote(&self, level: Level) -> Option<&BoxedHeaderKey> {
-        self.rung(level).remote.as_ref().map(|keys| &keys.header)
+        self.rungs.get(level)?.remote.as_ref().map(|keys| &keys.header)
     }
 
     /// Length in bytes of the tag at the end of packets that we send at this level; 0 without keys.
     pub fn tag_len(&self, level: Level) -> usize {
-        self.rung(level).tag_len
+        self.rungs.get(level).map_or(0, |rung| rung.tag_len)
     }
 
     /// The Key Phase bit for the next 1-RTT packet.
@@ -210,7 +211,7 @@ impl Ladder {
         packet: &mut [u8],
         header_len: usize,
     ) -> Result<(), SealError> {
-        let rung = &mut self.rungs[level as usize];
+        let rung = self.rungs.get_mut(level).ok_or(SealError::NoKeys)?;
         let key = &rung.local.as_ref().ok_or(SealError::NoKeys)?.packet;
         // RFC 9001 §6.6: "If the total number of encrypted packets with the same key exceeds the confidentiality limit for the
         // selected AEAD, the endpoint MUST stop using those keys."
@@ -239,7 +240,7 @@ impl Ladder {
         payload: &mut [u8],
         discard_at: impl FnOnce() -> Instant,
     ) -> Result<Opened, OpenError> {
-        let Some(remote) = &self.rungs[level as usize].remote else { return Err(OpenError::NoKeys) };
+        let remote = self.rungs.get(level).and_then(|rung| rung.remote.as_ref()).ok_or(OpenError::NoKeys)?;
         let phase =
             if level == Level::OneRtt { self.update.select(key_phase, number) } else { Some(Phase::Current) };
         // Without a key for a phase the packet is dropped, but not before the current key has taken the time that opening takes.
@@ -318,7 +319,7 @@ impl Ladder {
 
     /// Puts the next keys in the place of the current ones, both ways.
     fn advance(&mut self) {
-        let rung = &mut self.rungs[Level::OneRtt as usize];
+        let rung = &mut self.rungs.one_rtt;
         let (Some(local), Some(remote)) = (&mut rung.local, &mut rung.remote) else { return };
         let Some(next) = self.update.next.take() else { return };
         local.packet = next.local;
@@ -359,7 +360,7 @@ impl Ladder {
 
     /// Whether an update should start now: half of what the current key may seal is used up, and nothing is in the way.
     pub fn needs_update(&self) -> bool {
-        let rung = self.rung(Level::OneRtt);
+        let rung = &self.rungs.one_rtt;
         rung.sealed >= rung.seal_limit / 2 && self.check_update().is_ok()
     }
 
@@ -426,17 +427,55 @@ impl Ladder {
             self.update.previous = None;
         }
     }
+}
 
-    fn rung(&self, level: Level) -> &Rung {
-        &self.rungs[level as usize]
+impl Default for Rungs {
+    fn default() -> Self {
+        Self { one_rtt: Rung::default(), early: Some(Box::default()) }
+    }
+}
+
+impl Rungs {
+    #[inline]
+    fn get(&self, level: Level) -> Option<&Rung> {
+        match level {
+            Level::OneRtt => Some(&self.one_rtt),
+            early => self.early.as_ref().map(|rungs| &rungs[early as usize]),
+        }
     }
 
-    fn rung_mut(&mut self, level: Level) -> &mut Rung {
-        &mut self.rungs[level as usize]
+    #[inline]
+    fn get_mut(&mut self, level: Level) -> Option<&mut Rung> {
+        match level {
+            Level::OneRtt => Some(&mut self.one_rtt),
+            early => self.early.as_mut().map(|rungs| &mut rungs[early as usize]),
+        }
+    }
+
+    fn install(&mut self, level: Level, rung: Rung) {
+        if let Some(place) = self.get_mut(level).filter(|place| !place.discarded) {
+            *place = rung;
+        }
+    }
+
+    fn discard(&mut self, level: Level) {
+        let Some(rung) = self.get_mut(level) else { return };
+        *rung = Rung { discarded: true, ..Rung::default() };
+        if let Some([initial, zero_rtt, handshake]) = self.early.as_deref()
+            && initial.discarded
+            && handshake.discarded
+            && zero_rtt.is_empty()
+        {
+            self.early = None;
+        }
     }
 }
 
 impl Rung {
+    fn is_empty(&self) -> bool {
+        self.local.is_none() && self.remote.is_none()
+    }
+
     fn new(local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) -> Self {
         let seal_limit = local.as_ref().map_or(0, |keys| keys.packet.confidentiality_limit());
         let tag_len = local.as_ref().map_or(0, |keys| keys.packet.tag_len());

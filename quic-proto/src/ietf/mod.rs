@@ -204,7 +204,9 @@ impl Ietf {
 impl FamilyTokens for Ietf {
     fn on_acked(&mut self, token: Token) {
         if let Token::Crypto { space, offset, len } = token {
-            self.handshake.stream(space).on_acked(offset, len);
+            if let Some(stream) = self.handshake.stream(space) {
+                stream.on_acked(offset, len);
+            }
         } else if token == Token::NewToken {
             self.new_token = None;
         }
@@ -212,7 +214,11 @@ impl FamilyTokens for Ietf {
 
     fn on_lost(&mut self, token: Token) {
         match token {
-            Token::Crypto { space, offset, len } => self.handshake.stream(space).on_lost(offset, len),
+            Token::Crypto { space, offset, len } => {
+                if let Some(stream) = self.handshake.stream(space) {
+                    stream.on_lost(offset, len);
+                }
+            }
             Token::HandshakeDone => self.handshake_done_owed = true,
             Token::NewToken => self.new_token_owed = self.new_token.clone(),
             _ => {}

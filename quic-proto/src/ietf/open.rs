@@ -14,6 +14,7 @@ use crate::engine::packet::Opened;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, ResetToken};
 use crate::net::Ecn;
+use crate::recovery::AckTracker;
 use crate::time::Instant;
 
 /// What the packets of a datagram have in common.
@@ -203,7 +204,7 @@ impl Ietf {
             return false;
         };
         let space = level.space();
-        let expected = engine.acks[space as usize].largest().map_or(0, |largest| largest + 1);
+        let expected = engine.acks.get(space).and_then(AckTracker::largest).map_or(0, |largest| largest + 1);
         let number = packet_number::decode(truncated, number_len, expected);
         let (head, body) = packet.split_at_mut(number_at + number_len);
         let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
@@ -231,7 +232,7 @@ impl Ietf {
         }
         // RFC 9000 §12.3: "A receiver MUST discard a newly unprotected packet unless it is certain that it has not processed another
         // packet with the same packet number from the same packet number space."
-        if engine.acks[space as usize].is_duplicate(number) {
+        if engine.acks.get(space).is_none_or(|acks| acks.is_duplicate(number)) {
             engine.stats.discarded_packets += 1;
             return true;
         }
