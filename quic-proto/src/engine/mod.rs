@@ -36,6 +36,7 @@ use crate::rng::Rng;
 use crate::streams::Streams;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerTable;
+use crate::util::PerSpace;
 use lifecycle::Lifecycle;
 use smallvec::SmallVec;
 use stats::{ConnectionStats, PathStats};
@@ -64,7 +65,7 @@ pub struct Engine {
     /// Sent packets, loss detection.
     pub recovery: Recovery,
     /// Received packet numbers, one tracker a space.
-    pub acks: [AckTracker; 3],
+    pub acks: PerSpace<AckTracker>,
     /// The paths: the active one and those being validated.
     pub paths: PathSet,
     /// Ids that we issued.
@@ -127,7 +128,7 @@ pub struct EngineParts {
     /// Loss recovery, configured.
     pub recovery: Recovery,
     /// Ack trackers.
-    pub acks: [AckTracker; 3],
+    pub acks: PerSpace<AckTracker>,
     /// The first path.
     pub paths: PathSet,
     /// What all paths begin with.
