@@ -61,7 +61,7 @@ impl Engine {
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
-        let app_limited = in_flight && !self.streams.can_send();
+        let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
             time: now,
             bytes: bytes as u16,
@@ -69,7 +69,7 @@ impl Engine {
             in_flight,
             path: generation,
             ecn: self.marking,
-            app_limited,
+            drained,
             tokens: packet.tokens,
         };
         if sent.ecn {
