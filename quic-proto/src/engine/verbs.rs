@@ -116,6 +116,7 @@ impl Engine {
     /// Reports the end, once.
     fn closed(&mut self) {
         self.timers.clear();
+        self.waits.end(self.now);
         if let Some(reason) = self.lifecycle.reason() {
             tracing::debug!(%reason, "closed");
             let event = Event::Closed(reason.clone());
