@@ -64,7 +64,7 @@ impl Engine {
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
-        let app_limited = in_flight && !self.streams.can_send();
+        let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
             time: now,
             bytes: bytes as u16,
@@ -72,7 +72,7 @@ impl Engine {
             in_flight,
             path: generation,
             ecn: self.marking,
-            app_limited,
+            drained,
             tokens: packet.tokens,
         };
         if sent.ecn {
@@ -119,6 +119,7 @@ impl Engine {
     /// Reports the end, once.
     fn closed(&mut self) {
         self.timers.clear();
+        self.waits.end(self.now);
         if let Some(reason) = self.lifecycle.reason() {
             tracing::debug!(%reason, "closed");
             let event = Event::Closed(reason.clone());

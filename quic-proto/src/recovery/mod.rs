@@ -197,7 +197,7 @@ impl Recovery {
         let mut mark = DeliveryMark::default();
         if packet.in_flight && packet.path == self.generation {
             self.in_flight += u64::from(packet.bytes);
-            mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.app_limited);
+            mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.drained);
         }
         space.on_sent(number, packet, mark);
     }
@@ -494,13 +494,12 @@ impl Recovery {
     }
 
     fn ack_sample(&self, now: Instant, acked: &Acked, ctx: &Ctx<'_>) -> Option<AckSample> {
-        let Newest { sent, app_limited, mark, .. } = acked.newest_in_flight?;
+        let Newest { sent, mark, .. } = acked.newest_in_flight?;
         Some(AckSample {
             now,
             bytes: acked.bytes,
             sent,
             in_flight: self.in_flight,
-            app_limited,
             mark,
             drained: ctx.drained,
             rtt: ctx.rtt.sample(),
@@ -530,7 +529,6 @@ struct Acked {
 struct Newest {
     number: PacketNumber,
     sent: Instant,
-    app_limited: bool,
     mark: DeliveryMark,
 }
 
@@ -566,8 +564,7 @@ impl Acked {
             out.largest_acked_size = packet.bytes;
         }
         if flight > 0 && self.newest_in_flight.is_none_or(|newest| number > newest.number) {
-            let (sent, app_limited, mark) = (packet.time, packet.app_limited, tracked.mark);
-            self.newest_in_flight = Some(Newest { number, sent, app_limited, mark });
+            self.newest_in_flight = Some(Newest { number, sent: packet.time, mark: tracked.mark });
         }
         if let State::Lost { episode: id, at } = tracked.state {
             if on_path && self.latest.as_ref().is_none_or(|late| number < late.number) {
