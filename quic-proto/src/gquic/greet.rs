@@ -93,7 +93,7 @@ impl ServerConfig {
         let (remote, now, cid) = (stranger.path.remote, stranger.now, hello.cid);
         let mut rejection = |end| {
             let mut scene = Scene { now, cid, rng };
-            let token = source_token::seal_answer(self.tokens(), scene.rng, remote, now, cid, end);
+            let token = source_token::seal_answer(self.tokens(), scene.rng, remote.ip(), now, cid, end);
             reject(self, &mut scene, chlo, token, false).ok()
         };
         // The token tells where the rejection ends, and is as long whatever it tells.

@@ -1,6 +1,6 @@
 //! Handshakes.
 
-use crate::common::{DELAY, Fate, Pair, address, read_all};
+use crate::common::{DELAY, EPOCH, Fate, Pair, address, read_all};
 use crate::support::{
     client, ecdsa, our_code, pair, pair_with, record, restarted, rsa, send, server, settings, their_code,
     trust,
@@ -98,6 +98,29 @@ fn a_remembered_server_saves_two_round_trips() {
     pair.settle();
     let s = pair.accepted[1];
     assert_eq!(read_all(pair.s(s), id), (b"again".to_vec(), true));
+}
+
+#[test]
+fn tokens_are_taken_over_one_rotation_of_their_key_but_not_over_two() {
+    let (mut pair, config) = pair();
+    // Connects so many seconds after the last time; how long that takes, in delays of the network.
+    let mut connect = |pair: &mut Pair, later: u64| {
+        pair.run(Duration::from_secs(later));
+        let c = pair.connect(&config);
+        let delays = delays(pair, c);
+        let now = pair.now;
+        pair.c(c).close(now, 0u32.into(), b"");
+        pair.settle();
+        assert_eq!(pair.client.connections(), 0);
+        delays
+    };
+    let until_midnight = 86_400 - EPOCH.as_secs() % 86_400;
+    assert_eq!(connect(&mut pair, 0), 6, "rejected for want of a token, and for want of a proof");
+    assert_eq!(connect(&mut pair, until_midnight - 60), 2, "the same day");
+    assert_eq!(connect(&mut pair, 120), 2, "sealed yesterday");
+    assert_eq!(connect(&mut pair, 86_400), 4, "sealed the day before yesterday: rejected with a new one");
+    assert_eq!(connect(&mut pair, 60), 2, "that one does");
+    assert_eq!(pair.accepted.len(), 5, "a rejection for want of a token takes no connection");
 }
 
 #[test]
