@@ -10,8 +10,8 @@
 //! secret, rather than from chance, so that servers which share secret and lifetimes agree on them without a word, and a restart loses
 //! nothing. (A secret that may have leaked must be replaced: by other settings for the endpoint.)
 //!
-//! Layout: the epoch modulo 256, 16 random bytes, the sealed content and its tag. Content: kind, time of issue (8 bytes), address family
-//! and address; in a token for Retry the port and two connection ids with their lengths; in one for a later connection the memo, if there
+//! Layout: the epoch modulo 256, 16 random bytes, the sealed content and its tag. Content: kind, time of issue in microseconds (8 bytes), address
+//! family and address; in a token for Retry the port and two connection ids with their lengths; in one for a later connection the memo, if there
 //! is any.
 //!
 //! No clock is read: the caller says what time it is. Timers: none.
@@ -80,6 +80,8 @@ pub enum ValidToken {
     New {
         /// Different for each token: whoever wants tokens to work once only (RFC 9000 §8.1.4) remembers these.
         unique: [u8; SALT_LEN],
+        /// How long ago it was made.
+        age: Duration,
         /// As it was put in.
         memo: Option<Memo>,
     },
@@ -134,7 +136,7 @@ impl TokenKey {
     /// Makes the token for a Retry packet; at most 128 bytes.
     pub fn seal_retry(&self, rng: &mut dyn Rng, token: &RetryToken) -> Vec<u8> {
         let mut content = vec![KIND_RETRY];
-        content.extend_from_slice(&token.issued.as_secs().to_be_bytes());
+        content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.address.ip());
         content.extend_from_slice(&token.address.port().to_be_bytes());
         for cid in [&token.original_dcid, &token.retry_scid] {
@@ -147,7 +149,7 @@ impl TokenKey {
     /// Makes a token for a later connection; at most 128 bytes.
     pub fn seal_address(&self, rng: &mut dyn Rng, token: &AddressToken) -> Vec<u8> {
         let mut content = vec![KIND_ADDRESS];
-        content.extend_from_slice(&token.issued.as_secs().to_be_bytes());
+        content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.ip);
         content.extend(token.memo.iter().flatten());
         self.seal(rng, token.issued, &mut content)
@@ -174,7 +176,8 @@ impl TokenKey {
             None => (false, self.lifetimes.address),
         };
         // Clocks of servers that share the secret may differ a little: a token from the future has age zero.
-        if now.as_secs().saturating_sub(content.issued.as_secs()) > lifetime.as_secs() {
+        let age = now.saturating_duration_since(content.issued);
+        if age > lifetime {
             return Err(InvalidToken::Expired { retry });
         }
         let same_port = content.retry.as_ref().is_none_or(|retry| retry.port == remote.port());
@@ -185,7 +188,7 @@ impl TokenKey {
             Some(RetryContent { original_dcid, retry_scid, .. }) => {
                 ValidToken::Retry { original_dcid, retry_scid }
             }
-            None => ValidToken::New { unique: *salt, memo: content.memo },
+            None => ValidToken::New { unique: *salt, age, memo: content.memo },
         })
     }
 
@@ -291,7 +294,7 @@ impl Content {
     fn parse(mut rest: &[u8]) -> Option<Self> {
         let rest = &mut rest;
         let [kind] = *take(rest)?;
-        let issued = UnixTime::from_secs(u64::from_be_bytes(*take(rest)?));
+        let issued = UnixTime::from_micros(u64::from_be_bytes(*take(rest)?));
         let ip = match take(rest)? {
             [4] => IpAddr::from(*take::<4>(rest)?),
             [6] => IpAddr::from(*take::<16>(rest)?),
@@ -374,7 +377,7 @@ mod tests {
             key.open(token, remote.parse().unwrap(), UnixTime::from_secs(now))
         };
         let unique = tokens.each_ref().map(|token| match open(token, "192.0.2.1:1", 100) {
-            Ok(ValidToken::New { unique, memo: None }) => unique,
+            Ok(ValidToken::New { unique, memo: None, .. }) => unique,
             other => panic!("{other:?}"),
         });
         assert_ne!(unique[0], unique[1]);

@@ -8,7 +8,7 @@
 
 use super::config::{ServerConfig, VERSIONS};
 use super::crypto::null_aead::NullAead;
-use super::crypto::source_token;
+use super::crypto::source_token::{self, Proof};
 use super::hello::Scene;
 use super::hello::chlo::Chlo;
 use super::hello::reject::reject;
@@ -56,12 +56,13 @@ impl ServerFamily for ServerConfig {
             return answer(public_reset(out, &hello));
         }
         let (remote, now) = (stranger.path.remote, stranger.now);
-        if source_token::check(self.tokens(), chlo.token, remote, now, hello.cid).is_some() {
-            return Greeting::Meet(hello.cid);
-        }
+        let proof = source_token::check(self.tokens(), chlo.token, remote, now, hello.cid);
         // Where our stream would go on is known from tokens only.
-        if hello.offset > 0 {
+        if hello.offset > 0 && !matches!(proof, Some(Proof::Answer { .. })) {
             return Greeting::Ignore;
+        }
+        if proof.is_some() {
+            return Greeting::Meet(hello.cid);
         }
         answer(self.reject_stranger(rng, stranger, &hello, &chlo, out))
     }

@@ -366,15 +366,21 @@ impl Recovery {
     }
 
     /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
-    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
-    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
-        let generation = self.generation;
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back. Returns when the oldest of
+    /// them was sent.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) -> Option<Instant> {
+        let (generation, mut oldest) = (self.generation, None);
         let flight = self.space_mut(space).remove_where(generation, |tracked| {
             let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
-            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
+            let which = tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake);
+            if which && oldest.is_none() {
+                oldest = Some(tracked.packet.time);
+            }
+            which
         });
         self.in_flight -= flight;
         self.pto.reset(now);
+        oldest
     }
 
     /// Packets go over another path from now on. Those sent on others no longer count in flight and tell nothing of RTT or congestion

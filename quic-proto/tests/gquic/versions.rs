@@ -226,7 +226,7 @@ fn servers_that_know_only_the_rfcs_are_understood() {
             client(for_client)
         };
         let c = pair.connect(&config);
-        pair.settle();
+        pair.run(Duration::from_millis(300));
         assert!(answers.lock().unwrap().is_empty(), "the first hello is none of 1200 bytes");
         pair.run(Duration::from_secs(1));
         let answer = answers.lock().unwrap().pop().expect("the second one is");

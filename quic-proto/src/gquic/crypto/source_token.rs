@@ -2,7 +2,7 @@
 //!
 //! Opaque for the client, sealed by a [`TokenKey`] whose keys rotate with the days. A token is bound to the IP address and not to the port,
 //! and accepted for 24 hours as quic-go does. One that a rejection brings of which the server kept nothing remembers for the server, as long
-//! as that connection goes on, where in its stream the rejection ended. No state, no timers.
+//! as that connection goes on, where in its stream the rejection ended, and tells by its age how long the answer took. No state, no timers.
 
 use crate::crypto::token::{AddressToken, Memo, TokenKey, TokenLifetimes, ValidToken};
 use crate::id::Cid;
@@ -37,14 +37,25 @@ pub fn seal_answer(
     key.seal_address(rng, &AddressToken { ip, issued: now, memo })
 }
 
-/// What a token proves that came from `remote` in a hello of the connection `cid`: that the client receives there, and where the server's
-/// stream goes on, which is its start with a token of an earlier connection. `None` if it proves nothing.
-pub fn check(key: &TokenKey, token: &[u8], remote: SocketAddr, now: UnixTime, cid: Cid) -> Option<u64> {
-    let Ok(ValidToken::New { memo, .. }) = key.open(token, remote, now) else { return None };
-    let (of, end) = memo.as_ref().and_then(|memo| memo.split_first_chunk::<8>()).unzip();
-    let here = of.is_some_and(|of| *of == *cid);
-    let end = end.filter(|_| here).and_then(|end| end.first_chunk());
-    Some(end.map_or(0, |end| u64::from_be_bytes(*end)))
+/// What a token proves: that the client receives at its address, and then this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// It was there in an earlier connection.
+    Known,
+    /// It answers a rejection in this connection.
+    Answer {
+        /// Where the rejection ended in the server's stream.
+        end: u64,
+        /// How long ago that was.
+        after: Duration,
+    },
+}
+
+/// What a token proves that came from `remote` in a hello of the connection `cid`; `None` if nothing.
+pub fn check(key: &TokenKey, token: &[u8], remote: SocketAddr, now: UnixTime, cid: Cid) -> Option<Proof> {
+    let Ok(ValidToken::New { memo, age, .. }) = key.open(token, remote, now) else { return None };
+    let end = memo.and_then(|memo| end_in(&memo, cid));
+    Some(end.map_or(Proof::Known, |end| Proof::Answer { end, after: age }))
 }
 
 /// The connection, and the end of its rejection.
@@ -54,6 +65,12 @@ fn memo(cid: [u8; 8], end: u64) -> Memo {
     of.copy_from_slice(&cid);
     place.copy_from_slice(&end.to_be_bytes());
     memo
+}
+
+/// The end in a [`memo`], if it is about this connection.
+fn end_in(memo: &Memo, cid: Cid) -> Option<u64> {
+    let (of, end) = memo.split_first_chunk::<8>()?;
+    end.first_chunk().filter(|_| of[..] == *cid).map(|end| u64::from_be_bytes(*end))
 }
 
 #[cfg(test)]
@@ -76,9 +93,9 @@ mod tests {
     fn tokens_prove_an_address_for_a_day() {
         let (key, mut rng, remote, cid) = setting();
         let token = seal(&key, &mut rng, remote.ip(), NOW);
-        assert_eq!(check(&key, &token, remote, NOW, cid), Some(0));
+        assert_eq!(check(&key, &token, remote, NOW, cid), Some(Proof::Known));
         let other_port = SocketAddr::new(remote.ip(), 5);
-        assert_eq!(check(&key, &token, other_port, after(86400), Cid::EMPTY), Some(0));
+        assert_eq!(check(&key, &token, other_port, after(86400), Cid::EMPTY), Some(Proof::Known));
         assert_eq!(check(&key, &token, remote, after(86401), cid), None);
         assert_eq!(check(&key, &token, "192.0.2.2:443".parse().unwrap(), NOW, cid), None);
         assert_eq!(check(&super::key(&[8; 32]), &token, remote, NOW, cid), None);
@@ -94,9 +111,15 @@ mod tests {
         let mut token = |end| seal_answer(&key, &mut rng, remote.ip(), NOW, cid, end);
         assert_eq!(token(0).len(), token(u64::MAX).len());
         let token = token(233);
-        assert_eq!(check(&key, &token, remote, after(60), cid), Some(233));
+        let answer = Proof::Answer { end: 233, after: Duration::from_micros(60_000_007) };
+        let now = UnixTime::from_micros(after(60).as_micros() + 7);
+        assert_eq!(check(&key, &token, remote, now, cid), Some(answer));
         let other = Cid::new(&[2; 8]).unwrap();
-        assert_eq!(check(&key, &token, remote, after(86400), other), Some(0), "as good as any for later");
+        assert_eq!(
+            check(&key, &token, remote, after(86400), other),
+            Some(Proof::Known),
+            "as good as any for later"
+        );
         assert_eq!(check(&key, &token, remote, after(86401), cid), None);
         assert_eq!(check(&key, &token, "192.0.2.2:443".parse().unwrap(), NOW, cid), None);
     }
