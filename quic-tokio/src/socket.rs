@@ -37,7 +37,7 @@ impl Socket {
         self.0.stats()
     }
 
-    /// Receives what one system call gives.
+    /// Receives what one system call gives. `Pending` means that the task is woken when there is something.
     pub(crate) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -46,8 +46,16 @@ impl Socket {
         let io = self.0.io();
         loop {
             ready!(io.poll_recv_ready(cx))?;
-            match io.try_io(Interest::READABLE, || self.0.try_receive(batch)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            let mut received = false;
+            let result = io.try_io(Interest::READABLE, || {
+                self.0.try_receive(batch)?;
+                received = true;
+                // Else tokio would have the socket asked again, in vain.
+                if batch.drained_the_socket() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !received => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Ready(Ok(())),
                 result => return Poll::Ready(result),
             }
         }
