@@ -55,7 +55,6 @@ impl ShardList {
         self.search.load(Ordering::Relaxed) || rule.of(datagram.payload).is_some_and(|owner| owner != own)
     }
 
-
     /// A shard has connections to which packets come without an id: from now on the rule is not trusted alone.
     pub(crate) fn search_from_now_on(&self) {
         self.search.store(true, Ordering::Relaxed);

@@ -15,6 +15,7 @@ use quic_proto::id::Dir;
 use quic_proto::invariants::Version;
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::rng::{Rng, SeededRng};
+use quic_proto::streams::OpenError;
 use quic_proto::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{Signer, SigningKey};
@@ -54,7 +55,7 @@ fn foobar_comes_back() {
         pair.s(s).send_stream(id).unwrap().write(b"foobar").unwrap();
         pair.settle();
         assert_eq!(read_all(pair.c(c), id), (b"foobar".to_vec(), false));
-        assert_eq!(pair.c(c).open(Dir::Uni), None);
+        assert_eq!(pair.c(c).open(Dir::Uni), Err(OpenError::Blocked));
     }
 }
 
