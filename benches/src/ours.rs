@@ -186,7 +186,7 @@ impl Library for Ours {
 
     fn open(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {
         let dir = self.dir(direction);
-        self.connection(connection).open(dir)
+        self.connection(connection).open(dir).ok()
     }
 
     fn accept(&mut self, connection: ConnectionHandle, direction: library::Dir) -> Option<StreamId> {

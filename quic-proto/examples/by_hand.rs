@@ -43,7 +43,7 @@ fn main() -> Outcome {
 fn greet(connection: &mut Connection, now: Instant, event: &Event) -> Outcome {
     match event {
         Event::Connected => {
-            let id = connection.open(Dir::Bi).ok_or("the server permits no stream")?;
+            let id = connection.open(Dir::Bi)?;
             connection.send_stream(id)?.write(b"hello")?;
             connection.send_stream(id)?.finish()?;
         }
