@@ -9,6 +9,7 @@
 
 use super::hystart::{HyStart, Step};
 use super::prr::Prr;
+use super::tolerance::Tolerance;
 use super::{
     AckSample, CongestionEvent, Controller, DeliveryMark, FlightPeak, RecoveryPeriod, initial_window,
     minimum_window,
@@ -16,6 +17,7 @@ use super::{
 use crate::time::{Duration, Instant};
 
 pub(super) const NAME: &str = "cubic";
+pub(super) const TOLERANT_NAME: &str = "cubic-tolerant";
 
 /// The constant C of §4.1: segments per second cubed.
 const C: f64 = 0.4;
@@ -37,6 +39,8 @@ pub struct Cubic {
     /// The recovery period under way.
     prr: Option<Prr>,
     peak: FlightPeak,
+    /// Boxed, as most connections have none.
+    tolerance: Option<Box<Tolerance>>,
 }
 
 /// What §4.9.2 saves and restores: the window and its curve.
@@ -83,6 +87,23 @@ impl Cubic {
             hystart: HyStart::new(),
             prr: None,
             peak: FlightPeak::new(mtu),
+            tolerance: None,
+        }
+    }
+
+    /// The same, but a loss that nothing else speaks for is not taken for congestion; see [`Algorithm::CubicTolerant`](super::Algorithm).
+    pub fn tolerant(mtu: u16) -> Self {
+        Self { tolerance: Some(Box::default()), ..Self::new(mtu) }
+    }
+
+    /// The recovery period under way is over, if there is one.
+    fn end_recovery(&mut self) {
+        if self.prr.take().is_some()
+            && self.tolerance.as_mut().is_some_and(|tolerance| tolerance.excuses())
+            && let Some(undo) = self.undo.take()
+        {
+            // What else turns out to be lost of that flight has been answered.
+            self.curve = Curve { recovery: self.curve.recovery, ..undo };
         }
     }
 
@@ -182,27 +203,38 @@ impl Controller for Cubic {
     fn on_ack(&mut self, sample: &AckSample) {
         self.last_ack = sample.now;
         // RFC 9002 §7.3.2: in a recovery period the window does not grow.
-        if self.curve.recovery.covers(sample.sent) {
+        let recovering = self.curve.recovery.covers(sample.sent);
+        if let Some(tolerance) = &mut self.tolerance {
+            tolerance.on_ack(sample, recovering, self.curve.window as u64, self.mtu);
+        }
+        if recovering {
             if let Some(prr) = &mut self.prr {
                 prr.on_ack(sample);
             }
             return;
         }
         // "A recovery period ends and the sender enters congestion avoidance when a packet sent during the recovery period is acknowledged."
-        self.prr = None;
+        self.end_recovery();
         self.grow(sample);
     }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let minimum = minimum_window(self.mtu) as f64;
         if !self.curve.recovery.covers(event.sent) {
+            self.end_recovery();
             self.undo = Some(self.curve);
             self.curve.reduce(event.now, minimum);
             self.idle_since = None;
             self.prr = Some(Prr::new(event, self.curve.window as u64, self.mtu));
             self.peak.on_reduction();
+            if let Some(tolerance) = &mut self.tolerance {
+                tolerance.begin(event);
+            }
         } else if let Some(prr) = &mut self.prr {
             prr.on_loss(event);
+            if let Some(tolerance) = &mut self.tolerance {
+                tolerance.on_loss(event);
+            }
         }
         if event.ecn {
             self.undo = None;
@@ -257,11 +289,11 @@ impl Controller for Cubic {
     }
 
     fn name(&self) -> &'static str {
-        NAME
+        if self.tolerance.is_some() { TOLERANT_NAME } else { NAME }
     }
 
     fn fresh(&mut self, mtu: u16) -> Box<dyn Controller> {
-        Box::new(Self::new(mtu))
+        Box::new(if self.tolerance.is_some() { Self::tolerant(mtu) } else { Self::new(mtu) })
     }
 }
 
@@ -479,6 +511,57 @@ mod tests {
         cubic.on_congestion(&CongestionEvent { ecn: true, lost_bytes: 0, ..loss(10, 100) });
         cubic.on_spurious_congestion();
         assert_eq!(target(&cubic), 70_000);
+    }
+
+    /// A tolerant controller with a window of two hundred datagrams, and a budget for some.
+    fn tolerant() -> Cubic {
+        let mut cubic = Cubic { tolerance: Some(Box::default()), ..with_window(100) };
+        cubic.on_ack(&ack(0, 1, 100_000));
+        assert_eq!((target(&cubic), cubic.name()), (200_000, TOLERANT_NAME));
+        cubic
+    }
+
+    #[test]
+    fn a_loss_without_a_queue_is_taken_back_when_its_round_trip_is_over() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 111, 1000));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (140_000, 140_000), "the sender yields meanwhile");
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!((cubic.window(), cubic.ssthresh()), (200_000, u64::MAX));
+        cubic.on_congestion(&loss(109, 212));
+        assert_eq!(target(&cubic), 200_000, "found out late, but of the flight that was answered");
+        // Without an acknowledgement between, the next period ends this one as well.
+        cubic.on_congestion(&loss(120, 220));
+        cubic.on_ack(&ack(130, 230, 1000));
+        cubic.on_congestion(&loss(221, 321));
+        assert_eq!((target(&cubic), cubic.curve.prior), (140_000, 200_000.0));
+    }
+
+    #[test]
+    fn a_loss_with_a_queue_is_not_taken_back() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 124, 1000));
+        cubic.on_ack(&ack(111, 224, 0));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (140_000, 140_000));
+    }
+
+    #[test]
+    fn cubic_itself_takes_no_loss_back() {
+        let mut cubic = Cubic { tolerance: None, ..tolerant() };
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 111, 1000));
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!(target(&cubic), 140_000);
+    }
+
+    #[test]
+    fn persistent_congestion_is_not_taken_back() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&CongestionEvent { persistent: true, ..loss(10, 110) });
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!(target(&cubic), 2000);
     }
 
     #[test]
