@@ -130,18 +130,23 @@ impl Cubic {
         }
     }
 
+    /// The window is used again, or about to be reduced: the time in which it was not does not count.
+    fn resume(&mut self, now: Instant) {
+        if let (Some(since), Some(epoch)) = (self.idle_since.take(), &mut self.curve.epoch) {
+            // §4.2: "The elapsed time t … MUST NOT include periods during which cwnd has not been updated due to
+            // application-limited behavior".
+            epoch.start += now.saturating_duration_since(since.max(epoch.start));
+        }
+    }
+
     /// Congestion avoidance, §4.2 to §4.5.
     fn avoid_congestion(&mut self, sample: &AckSample) {
+        self.resume(sample.now);
         let segment = f64::from(self.mtu);
         let curve = &mut self.curve;
         // An ACK frame never stands for more than a window of growth, even if it acknowledges more bytes than that.
         let acked = (sample.bytes as f64).min(curve.window);
         let mut epoch = curve.epoch.unwrap_or_else(|| curve.begin_epoch(sample.now, segment));
-        if let Some(since) = self.idle_since.take() {
-            // §4.2: "The elapsed time t … MUST NOT include periods during which cwnd has not been updated due to
-            // application-limited behavior".
-            epoch.start += sample.now.saturating_duration_since(since.max(epoch.start));
-        }
         // §4.3: "Once W_est has grown to reach the cwnd at the time of most recently setting ssthresh … the sender SHOULD set
         // alpha to 1".
         let alpha = if epoch.w_est >= curve.prior { 1.0 } else { ALPHA };
@@ -222,9 +227,9 @@ impl Controller for Cubic {
         let minimum = minimum_window(self.mtu) as f64;
         if !self.curve.recovery.covers(event.sent) {
             self.end_recovery();
+            self.resume(event.now);
             self.undo = Some(self.curve);
             self.curve.reduce(event.now, minimum);
-            self.idle_since = None;
             self.prr = Some(Prr::new(event, self.curve.window as u64, self.mtu));
             self.peak.on_reduction();
             if let Some(tolerance) = &mut self.tolerance {
@@ -258,10 +263,6 @@ impl Controller for Cubic {
         {
             self.curve = undo;
             self.prr = None;
-            // The detour through recovery does not count as time on the curve.
-            if self.curve.epoch.is_some() {
-                self.idle_since.get_or_insert(self.last_ack);
-            }
         }
     }
 
@@ -451,6 +452,25 @@ mod tests {
         assert_eq!(target(&cubic), 70_000);
         cubic.on_spurious_congestion();
         assert_eq!(target(&cubic), 70_000);
+    }
+
+    /// §4.9.2: what is restored is cwnd, ssthresh, `cwnd_prior`, `W_max`, K, `t_epoch` and `W_est`.
+    #[test]
+    fn an_undone_reduction_leaves_no_trace() {
+        let mut cubic = with_window(1000);
+        cubic.on_congestion(&loss(10, 100));
+        run(&mut cubic, 110, 1110);
+        // It was idle for a while, which is not part of the epoch, before or after.
+        cubic.on_sent(Instant::from_millis(2110), 1000, 1000, false);
+        let mut undone = cubic.clone();
+        undone.on_congestion(&loss(2110, 2110));
+        assert!(target(&undone) < target(&cubic));
+        undone.on_spurious_congestion();
+        for cubic in [&mut cubic, &mut undone] {
+            cubic.peak = FlightPeak(target(cubic));
+            run(cubic, 2110, 5110);
+        }
+        assert_eq!(format!("{:?}", undone.curve), format!("{:?}", cubic.curve));
     }
 
     /// RFC 9438 §4.10: "K is set to 0, and `W_max` is set to the congestion window size at the beginning of the current congestion
