@@ -46,7 +46,7 @@ pub(crate) struct ServerArgs {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
     /// Receive windows of streams and of the connection
