@@ -62,7 +62,7 @@ pub(super) struct Packet {
 pub(super) struct Spoken {
     pub(super) data: Vec<u8>,
     pub(super) fin: bool,
-    /// Code and final offset of an RST_STREAM.
+    /// Code and final offset of an `RST_STREAM`.
     pub(super) reset: Option<(u32, u64)>,
 }
 
