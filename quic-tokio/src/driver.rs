@@ -2,14 +2,16 @@
 //!
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
-//! A round takes what is in the socket, batch by batch: each costs one system call, one look at the clock and one lock. It stops once the
-//! application has [enough](ENOUGH) to do. Then it runs what is due, hands out events, and wakes each task that has something to do, without the
-//! lock. If it woke some, it lets them run before it sends: their answers leave with the acknowledgements, and what an application
-//! does for each of many requests does not keep the peer waiting for the first answer, nor this end for the peer.
+//! Each time that the driver runs it takes what is in the socket, batch by batch: each costs one system call, one look at the clock and one
+//! lock. It stops once the application has [enough](ENOUGH) to do. Then it runs what is due, hands out events, and wakes each task that has
+//! something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave with the
+//! acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the last is
+//! looked at, and the two ends work at the same time.
 //!
 //! Invariants: what was written to the send buffer stays there until the socket has taken it; meanwhile the protocol is not asked for
-//! more. Between two rounds that wait for tasks all is sent that there is, however much comes. What was received and not handled waits in the
-//! inbox, and the socket is not asked for more before. A run of the driver is bounded, so that it shares its thread with the application's tasks.
+//! more. What was received and not handled waits in the inbox; meanwhile the socket is not asked for more. A driver that lets tasks run first
+//! sends when it runs next, however much came by then. A run is short, so that it shares its thread with the application's tasks, and what
+//! they write waits for little that was written before.
 //!
 //! Timers: one, at the earliest deadline of all connections. It is set again only if that moved forward; a deadline that moved back is
 //! found when the timer fires too early.
@@ -26,17 +28,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
-/// Rounds before other tasks of the same thread get their turn.
-const ROUNDS: usize = 16;
-
 /// Receive calls before anything is sent. One takes 16 messages, so a socket that has more than this has a peer who needs an answer.
-const RECEIVES_PER_ROUND: usize = 4;
+const RECEIVES: usize = 4;
 
-/// Sends of full batches before the socket is read again, lest acknowledgements wait.
-const SENDS_PER_ROUND: usize = 8;
+/// Sends of full batches before other tasks run and the socket is read again: a hundred microseconds' work. With one, the answers to what
+/// came in a batch would not leave together.
+const SENDS: usize = 2;
 
-/// How much work the application is given at once: what comes beyond that is handled after it had its turn and its answers have left.
-const ENOUGH: usize = 150;
+/// How much work the application is given at once: what comes beyond that is handled after it had its turn. Less breaks up batches; with
+/// much more the two ends of many requests take turns.
+const ENOUGH: usize = 128;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -54,13 +55,13 @@ pub(crate) struct Driver {
     wakes: WakeList,
     /// Tasks were woken that may have something to send by now.
     deferred: bool,
+    /// The driver runs again without having been woken.
+    eager: bool,
 }
 
-/// How a round ended.
-enum Round {
-    /// There may be more to do.
-    Busy,
-    /// There is more to do after the tasks that were woken.
+/// How a run ended.
+enum Run {
+    /// There may be more to do, which can wait until other tasks had their turn.
     Yield,
     /// There is nothing to do now.
     Idle,
@@ -84,13 +85,14 @@ impl Driver {
             deadline: None,
             wakes: WakeList::default(),
             deferred: false,
+            eager: false,
         }
     }
 
-    fn round(&mut self, cx: &mut Context<'_>) -> io::Result<Round> {
+    fn run(&mut self, cx: &mut Context<'_>) -> io::Result<Run> {
         let shared = Arc::clone(&self.shared);
         if std::mem::take(&mut self.deferred) {
-            self.transmit(cx, shared.clock.now())?;
+            self.send(cx, shared.clock.now())?;
         }
         let drained = self.receive(cx)?;
         let now = shared.clock.now();
@@ -103,27 +105,27 @@ impl Driver {
                 self.shards.search_from_now_on();
             }
             self.deadline = state.endpoint.next_timeout();
-            self.outbox.is_empty() && state.is_over()
+            state.is_over()
         };
-        self.deferred = !self.wakes.is_empty();
-        if self.deferred {
+        if !self.wakes.is_empty() {
             self.wakes.wake_all();
-            return Ok(Round::Yield);
+            self.deferred = true;
+            return Ok(Run::Yield);
         }
-        let sent = self.transmit(cx, now)?;
+        let sent = self.send(cx, now)?;
         Ok(match drained && sent {
-            true if over && self.outbox.is_empty() => Round::Over,
-            true => Round::Idle,
-            false => Round::Busy,
+            true if over && self.outbox.is_empty() => Run::Over,
+            true => Run::Idle,
+            false => Run::Yield,
         })
     }
 
     /// Gives the protocol what the socket has, until the application has enough to do. Returns whether that was all.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut work = 0;
-        for _ in 0..RECEIVES_PER_ROUND {
+        for _ in 0..RECEIVES {
             if self.inbox.is_empty() {
-                match self.shared.socket.poll_receive(cx, &mut self.inbox) {
+                match self.shared.socket.poll_receive(cx, &mut self.inbox, self.eager) {
                     Poll::Pending => return Ok(true),
                     Poll::Ready(received) => received?,
                 }
@@ -166,9 +168,9 @@ impl Driver {
     }
 
     /// Sends what the protocol has. Returns whether that was all that can be sent now.
-    fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
-        for _ in 0..SENDS_PER_ROUND {
+        for _ in 0..SENDS {
             if !self.flush(cx)? {
                 return Ok(true);
             }
@@ -212,20 +214,15 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.shared.lock_quietly().driver_runs(cx.waker());
-        for _ in 0..ROUNDS {
-            match this.round(cx) {
-                Ok(Round::Busy) => {}
-                Ok(Round::Yield) => break,
-                Ok(Round::Idle) => {
-                    if !this.wait(cx) {
-                        return Poll::Pending;
-                    }
-                }
-                Ok(Round::Over) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        this.eager = match this.run(cx) {
+            Ok(Run::Yield) => true,
+            Ok(Run::Idle) => this.wait(cx),
+            Ok(Run::Over) => return Poll::Ready(Ok(())),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if this.eager {
+            cx.waker().wake_by_ref();
         }
-        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }

@@ -26,6 +26,8 @@ pub struct ReceiveBatch {
     messages: usize,
     /// The message that is being taken, and how many of its bytes are.
     at: (usize, usize),
+    /// Where that message came from, and its ECN codepoint.
+    of: (FourTuple, Option<Ecn>),
     bound: SocketAddr,
     /// Calls in a row that failed.
     failures: u32,
@@ -39,6 +41,7 @@ impl ReceiveBatch {
             metas: [RecvMeta::default(); MESSAGES],
             messages: 0,
             at: (0, 0),
+            of: (FourTuple::to(SocketAddr::from(([0; 4], 0))), None),
             bound: SocketAddr::from(([0; 4], 0)),
             failures: 0,
         }
@@ -71,9 +74,12 @@ impl ReceiveBatch {
         let len = meta.len.min(MESSAGE_SIZE);
         let end = (start + stride(meta)).min(len);
         self.at = if end < len { (message, end) } else { (message + 1, 0) };
-        let local = address::local(self.bound, meta.dst_ip);
-        let path = FourTuple { local, remote: address::canonical(meta.addr) };
-        let ecn = meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8));
+        if start == 0 {
+            let local = address::local(self.bound, meta.dst_ip);
+            let path = FourTuple { local, remote: address::canonical(meta.addr) };
+            self.of = (path, meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8)));
+        }
+        let (path, ecn) = self.of;
         let buffer = message * MESSAGE_SIZE;
         Some(Datagram { path, ecn, payload: &mut self.data[buffer + start..buffer + end] })
     }

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::engine::budget::{Allowance, Budget};
+use crate::engine::waits::Wait;
 use crate::net::Transmit;
 use crate::time::Instant;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -51,16 +52,17 @@ impl Connection {
         let ecn = self.engine.paths.active().ecn.mark();
         self.engine.marking = ecn.is_some();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
-        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0 };
+        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0, wait: None };
         while segments < max_segments.get() && buf.len() - len >= mtu {
             if budget.bytes < mtu as u64 {
                 // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
                 if !self.family.wants_to_send(&mut self.engine) {
+                    budget.wait = None;
                     break;
                 }
                 budget = self.engine.budget(now, mtu);
             }
-            let Budget { allowance, bytes } = budget;
+            let Budget { allowance, bytes, .. } = budget;
             if allowance == Allowance::Nothing {
                 break;
             }
@@ -86,9 +88,11 @@ impl Connection {
             }
         }
         if segments == 0 {
+            self.engine.wait(now, budget.wait);
             self.engine.rearm_stale(now);
             return None;
         }
+        self.engine.waits.begin(now, Wait::Driver);
         self.engine.rearm(now);
         let segment_size = if segments > 1 { NonZeroU16::new(segment_size as u16) } else { None };
         Some(Transmit { path: self.engine.paths.active().tuple, ecn, len, segment_size })

@@ -67,7 +67,7 @@ impl Gquic {
         }
         let streams = self.may_send_streams(self.level(engine));
         (streams && engine.streams.can_send())
-            || engine.acks[SpaceId::Data as usize].ack_owed()
+            || engine.acks.data().ack_owed()
             || engine.has_probe_owed()
             || self.handshake.wants_to_send()
             || engine.ping_owed(SpaceId::Data)
