@@ -7,7 +7,7 @@ use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_proto::crypto::rustls::{Identity, client_config, server_config};
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::net::{Datagram, FourTuple};
-use quic_proto::time::{Duration, Instant};
+use quic_proto::time::{Duration, Instant, UnixTime};
 use quic_proto::{Connection, Endpoint, error::AppError, id::Dir, rng::SeededRng};
 use std::{error::Error, io::ErrorKind, net::UdpSocket, num::NonZeroUsize, sync::Arc, time::SystemTime};
 
@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = ServerConfig::new(Arc::new(server_config(identity, &[b"hi"])?), &secrets[0]).build()?;
     let client = ClientConfig::new(Arc::new(client_config(roots, &[b"hi"])?));
     let (config, rng) = (EndpointConfig::new(&secrets[1]), Box::new(SeededRng::from_seed(secrets[2])));
-    let mut endpoint = Endpoint::new(config, Some(server), rng, SystemTime::now().into());
+    let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let mut endpoint = Endpoint::new(config, Some(server), rng, UnixTime::from_secs(epoch));
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     endpoint.connect(Instant::EPOCH, FourTuple::to(socket.local_addr()?), "localhost", &client)?;
     run(&socket, &mut endpoint)

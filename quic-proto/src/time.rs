@@ -7,7 +7,6 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 pub use std::time::Duration;
-use std::time::SystemTime;
 
 /// A point in time: nanoseconds since an epoch of the caller's choice, the same for all calls into one endpoint.
 ///
@@ -106,13 +105,6 @@ impl UnixTime {
     }
 }
 
-impl From<SystemTime> for UnixTime {
-    /// The same time, to the second; 1970 if it is earlier.
-    fn from(time: SystemTime) -> Self {
-        Self(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,13 +116,6 @@ mod tests {
         assert_eq!(Instant::from_millis(1) - Instant::from_millis(3), Duration::ZERO);
         assert_eq!(Instant::from_millis(3) - Instant::from_millis(1), Duration::from_millis(2));
         assert_eq!(Instant::EPOCH + Duration::MAX, Instant::MAX);
-    }
-
-    #[test]
-    fn a_system_time_is_the_same_time_to_the_second() {
-        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        assert_eq!(UnixTime::from(at(1_999)), UnixTime::from_secs(1));
-        assert_eq!(UnixTime::from(SystemTime::UNIX_EPOCH - Duration::from_secs(5)), UnixTime::from_secs(0));
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //! let path = a.path_to(b.local_addr()).expect("both are IPv4");
 //! out.fill(|buf| {
 //!     buf[..5].copy_from_slice(b"hello");
-//!     Some(Transmit { path, ecn: None, len: 5, segment_size: None })
+//!     Some(Transmit::single(path, 5))
 //! });
 //! a.try_send(&mut out)?;
 //!

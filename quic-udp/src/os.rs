@@ -18,7 +18,8 @@ pub fn secret() -> io::Result<[u8; 32]> {
 
 /// The time of day, to the second; 1970 if the clock says that it is earlier.
 pub fn wall_clock() -> UnixTime {
-    SystemTime::now().into()
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_secs(since_1970.as_secs())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ fn socket(addr: &str) -> Socket<UdpSocket> {
 }
 
 fn transmit(path: FourTuple, len: usize, segment: u16) -> Transmit {
-    Transmit { path, ecn: Some(Ecn::Ect0), len, segment_size: NonZeroU16::new(segment) }
+    Transmit { path, ecn: Some(Ecn::Ect0), len, segment_size: NonZeroU16::new(segment), departure: None }
 }
 
 /// A batch of `len` bytes that count upwards.
