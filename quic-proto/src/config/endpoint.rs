@@ -100,7 +100,8 @@ impl EndpointConfig {
     ///
     /// The adapters ask the system for it, and fail to make an endpoint where there is no such thing. Linux has it, but *keeps to the times
     /// only if the queueing discipline of the interface does* (`fq`); others send at once, which is as good as no pacing within these
-    /// milliseconds, and takes round trips for shorter by as much. See `Socket::enable_departure_times` of `quic-udp`.
+    /// milliseconds, and takes round trips for shorter by as much. See `Socket::with_departure_times` of
+    /// `quic-udp`.
     #[must_use]
     pub fn departure_times(mut self, on: bool) -> Self {
         self.departure_times = on;
