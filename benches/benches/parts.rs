@@ -119,7 +119,7 @@ fn acks(c: &mut Criterion) {
                     in_flight: true,
                     path: 0,
                     ecn: false,
-                    app_limited: false,
+                    drained: false,
                     tokens: std::iter::once(token).collect(),
                 };
                 recovery.on_sent(now, SpaceId::Data, last, packet, &mut *cc);

@@ -38,6 +38,7 @@ fn so_many_bytes_go_each_way() {
     let up = client(&address, &["upload", "--size", "3MiB", "--connections", "2"]);
     assert_eq!((up.sent_bytes, up.received_bytes, up.connections), ((6 << 20) + 16, 0, 2));
     assert!(up.cpu_seconds > 0.0 && up.seconds > 0.0);
+    assert!(down.waited.seconds("application") > 0.0, "{down:?}");
     let sockets = up.datagrams.unwrap();
     assert!(sockets.sent > (6 << 20) / 1500 && sockets.per_send() >= 1.0, "{sockets:?}");
 
@@ -46,6 +47,7 @@ fn so_many_bytes_go_each_way() {
     assert_eq!((told.sent_bytes, told.received_bytes), (6 << 20, (6 << 20) + 32));
     // With the connection by which each client finds the address that answers.
     assert_eq!((told.connections, told.exchanges), (5, 4));
+    assert!(told.waited.shares().is_some(), "{told:?}");
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn people_get_a_text() {
     let server = server(&[]);
     let address = server.address.to_string();
     let out = succeed(&["perf", "client", &address, "--insecure", "rr", "--count", "50"]);
-    for word in ["rr", "requests   50", "latency", "p99", "cpu", "datagrams a system call"] {
+    for word in ["rr", "requests   50", "latency", "p99", "cpu", "waited for", "datagrams a system call"] {
         assert!(out.contains(word), "{word}: {out}");
     }
     let told = stop(server).join("\n");

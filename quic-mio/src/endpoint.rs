@@ -3,7 +3,7 @@
 //! Owns [`Endpoint`]. A *turn* takes what is in the socket, runs what is due, tells the application what happened, piece by piece, and then
 //! sends what came of it; [`Endpoint::drive`] is one step of it.
 //!
-//! Invariants: mio tells of readiness once, at the edge, so the endpoint remembers it until the system says `WouldBlock`. A turn is bounded,
+//! Invariants: mio tells of readiness once, at the edge, so the endpoint remembers it until the system has no more. A turn is bounded,
 //! so that other sources of the loop get theirs; if it ended for that reason, the next one is due at once. What was written to the send
 //! buffer stays there until the socket has taken it.
 //!
@@ -318,9 +318,10 @@ impl Endpoint {
             }
             match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
                 Ok(()) => {
-                    for datagram in self.inbox.datagrams() {
+                    while let Some(datagram) = self.inbox.next_datagram() {
                         self.protocol.handle_datagram(now, datagram);
                     }
+                    self.readable = !self.inbox.drained_the_socket();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) => return Err(error),

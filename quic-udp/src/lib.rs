@@ -33,7 +33,7 @@
 //!
 //! let mut batch = ReceiveBatch::new();
 //! while b.try_receive(&mut batch).is_err() {} // an event loop would wait
-//! let datagram = batch.datagrams().next().expect("it came");
+//! let datagram = batch.next_datagram().expect("it came");
 //! assert_eq!((&*datagram.payload, datagram.path.remote), (&b"hello"[..], a.local_addr()));
 //! assert_eq!(b.stats().received_datagrams, 1);
 //! # Ok::<(), std::io::Error>(())

@@ -1,11 +1,12 @@
 //! Datagrams on their way in.
 //!
-//! Owns [`ReceiveBatch`], the buffers that every receive call fills again. Invariants: nothing is allocated after the start; a datagram lies
-//! where the kernel put it until the next call, and the protocol decrypts it there. Timers: none.
+//! Owns [`ReceiveBatch`], the buffers that every receive call fills again, and how much of what is in them was taken. Invariants: nothing is
+//! allocated after the start; a datagram lies where the kernel put it until the next call, and the protocol decrypts it there; what was not
+//! taken before that call is lost. Timers: none.
 
 use crate::address;
 use quic_proto::net::{Datagram, Ecn, FourTuple};
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 
@@ -23,6 +24,10 @@ pub struct ReceiveBatch {
     data: Box<[u8]>,
     metas: [RecvMeta; MESSAGES],
     messages: usize,
+    /// The message that is being taken, and how many of its bytes are.
+    at: (usize, usize),
+    /// Where that message came from, and its ECN codepoint.
+    of: (FourTuple, Option<Ecn>),
     bound: SocketAddr,
     /// Calls in a row that failed.
     failures: u32,
@@ -35,6 +40,8 @@ impl ReceiveBatch {
             data: vec![0; MESSAGES * MESSAGE_SIZE].into(),
             metas: [RecvMeta::default(); MESSAGES],
             messages: 0,
+            at: (0, 0),
+            of: (FourTuple::to(SocketAddr::from(([0; 4], 0))), None),
             bound: SocketAddr::from(([0; 4], 0)),
             failures: 0,
         }
@@ -47,7 +54,7 @@ impl ReceiveBatch {
         socket: UdpSockRef<'_>,
         bound: SocketAddr,
     ) -> io::Result<(usize, usize)> {
-        (self.messages, self.bound) = (0, bound);
+        (self.messages, self.at, self.bound) = (0, (0, 0), bound);
         let mut chunks = self.data.chunks_exact_mut(MESSAGE_SIZE);
         let mut slices: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
@@ -60,17 +67,32 @@ impl ReceiveBatch {
         Ok((datagrams, metas.iter().map(|meta| meta.len).sum()))
     }
 
-    /// What the last call received, for the protocol to decrypt in place.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
-        let bound = self.bound;
-        let buffers = self.data.chunks_exact_mut(MESSAGE_SIZE);
-        buffers.zip(&self.metas).take(self.messages).flat_map(move |(buffer, meta)| {
-            let local = address::local(bound, meta.dst_ip);
+    /// The next datagram of what the last call received, for the protocol to decrypt in place.
+    pub fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        let (message, start) = self.at;
+        let meta = self.metas[..self.messages].get(message)?;
+        let len = meta.len.min(MESSAGE_SIZE);
+        let end = (start + stride(meta)).min(len);
+        self.at = if end < len { (message, end) } else { (message + 1, 0) };
+        if start == 0 {
+            let local = address::local(self.bound, meta.dst_ip);
             let path = FourTuple { local, remote: address::canonical(meta.addr) };
-            let ecn = meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8));
-            let payloads = buffer[..meta.len.min(MESSAGE_SIZE)].chunks_mut(stride(meta));
-            payloads.map(move |payload| Datagram { path, ecn, payload })
-        })
+            self.of = (path, meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8)));
+        }
+        let (path, ecn) = self.of;
+        let buffer = message * MESSAGE_SIZE;
+        Some(Datagram { path, ecn, payload: &mut self.data[buffer + start..buffer + end] })
+    }
+
+    /// Whether all that the last call received was taken.
+    pub fn is_empty(&self) -> bool {
+        self.at.0 >= self.messages
+    }
+
+    /// Whether the last call got less than it had room for: the socket had no more, and tells when more comes.
+    pub fn drained_the_socket(&self) -> bool {
+        // A system that gives one message at a time never says so.
+        self.failures == 0 && BATCH_SIZE > 1 && self.messages < MESSAGES.min(BATCH_SIZE)
     }
 }
 
@@ -109,8 +131,13 @@ mod tests {
         batch.metas[1].len = 100;
         batch.metas[1].stride = 100;
         batch.messages = 2;
-        let lens: Vec<_> = batch.datagrams().map(|datagram| datagram.payload.len()).collect();
+        let mut lens = Vec::new();
+        while let Some(datagram) = batch.next_datagram() {
+            lens.push(datagram.payload.len());
+            assert_eq!(batch.is_empty(), lens.len() == 4);
+        }
         assert_eq!(lens, [1200, 1200, 100, 100]);
+        assert!(batch.drained_the_socket());
     }
 
     #[test]

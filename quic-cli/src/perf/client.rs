@@ -1,14 +1,14 @@
 //! `quic perf client`.
 
 use super::server::Half;
-use super::{ClientArgs, datagrams};
+use super::{ClientArgs, add_waits, datagrams};
 use crate::args;
 use crate::failure::Failure;
 use crate::get::{reach, resolve};
 use crate::serve::say;
 use crate::tls;
 use crate::version::Version;
-use quic_perf::{ALPN, Ask, Datagrams, Error, Tally};
+use quic_perf::{ALPN, Ask, Datagrams, Error, Tally, Waited};
 use quic_proto::config::ClientConfig;
 use quic_tokio::{AppError, Connection, Endpoint};
 use std::net::SocketAddr;
@@ -68,5 +68,9 @@ impl quic_perf::Connection for Link {
 
     fn close(&self) {
         self.0.close(AppError::from(0), b"done");
+    }
+
+    fn waited(&self, sum: &mut Waited) {
+        add_waits(&self.0, sum);
     }
 }

@@ -12,7 +12,7 @@ use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
 use quic_perf::{Load, units};
-use quic_tokio::IoStats;
+use quic_tokio::{Connection, IoStats};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -128,6 +128,13 @@ async fn path(args: PathArgs) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Adds what a connection waited for.
+fn add_waits(connection: &Connection, sum: &mut quic_perf::Waited) {
+    for (what, time) in connection.stats().waited.parts() {
+        sum.add(what, time);
+    }
 }
 
 fn datagrams(io: &IoStats) -> quic_perf::Datagrams {

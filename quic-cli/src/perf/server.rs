@@ -1,6 +1,6 @@
 //! `quic perf server`.
 
-use super::{ServerArgs, datagrams};
+use super::{ServerArgs, add_waits, datagrams};
 use crate::failure::Failure;
 use crate::serve::{say, secret};
 use crate::tls;
@@ -58,6 +58,7 @@ async fn client(incoming: Incoming, service: Arc<Service>) {
         }
     };
     tokio::join!(both_ways, one_way);
+    add_waits(&connection, &mut service.waited());
 }
 
 /// §2.3.2: "When a client uses a unidirectional stream to request a response payload from the server, the server opens a new

@@ -53,8 +53,6 @@ pub struct AckSample {
     pub sent: Instant,
     /// Bytes in flight after these packets were removed.
     pub in_flight: u64,
-    /// Whether the application (or flow control), not the window, limited what was sent.
-    pub app_limited: bool,
     /// What [`Controller::on_sent`] returned for the newest of these packets.
     pub mark: DeliveryMark,
     /// Whether there is nothing to send now, for lack of data or of flow control credit.
@@ -226,8 +224,11 @@ pub const fn minimum_window(mtu: u16) -> u64 {
     2 * mtu as u64
 }
 
-/// What was in flight at most since the window was last reduced: "maxFS" of draft-ietf-ccwg-ratelimited-increase, which replaces the
-/// rule of RFC 9002 §7.8 that a window that is not used up does not grow.
+/// What was in flight at most since the window was last reduced: "maxFS" of draft-ietf-ccwg-ratelimited-increase. A window grows only as
+/// far as a flight of that size could have made it grow.
+///
+/// That is in place of the rule of RFC 9002 §7.8, by which an underutilized window does not grow unless it is the pacer that holds the
+/// sender back. Who or what does so makes no difference here: application, flow control, pacer or processor.
 #[derive(Clone, Copy, Debug)]
 struct FlightPeak(u64);
 
@@ -246,15 +247,16 @@ impl FlightPeak {
         self.0 = 0;
     }
 
-    /// limit(maxFS), "the maximum cwnd value the congestion control algorithm would yield by increasing for all ACKs that would be
-    /// produced by successfully transmitting one window of size maxFS", in slow start.
+    /// "The sender MUST cap cwnd to be no larger than limit(maxFS)", which is twice maxFS in slow start.
     fn slow_start_limit(self) -> u64 {
         self.0.saturating_mul(2)
     }
 
-    /// The same in congestion avoidance.
-    fn avoidance_limit(self, mtu: u16) -> u64 {
-        self.0.saturating_add(u64::from(mtu))
+    /// Whether the window was used up, but for what is less than a datagram. In congestion avoidance it grows only then, which keeps it to
+    /// what "the congestion control algorithm would yield by increasing for all ACKs that would be produced by successfully transmitting one
+    /// window of size maxFS".
+    fn filled(self, window: u64, mtu: u16) -> bool {
+        window < self.0.saturating_add(u64::from(mtu))
     }
 }
 
@@ -319,7 +321,6 @@ mod tests {
             bytes: 0,
             sent: Instant::from_millis(101),
             in_flight: 0,
-            app_limited: false,
             mark: DeliveryMark::default(),
             drained: false,
             rtt: RttSample::default(),

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::engine::budget::{Allowance, Budget};
+use crate::engine::waits::Wait;
 use crate::net::Transmit;
 use crate::time::Instant;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -54,11 +55,12 @@ impl Connection {
         self.engine.marking = ecn.is_some();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
         let departure = self.engine.departure;
-        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0, departure };
+        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0, departure, wait: None };
         while segments < max_segments.get() && buf.len() - len >= mtu {
             if budget.bytes < mtu as u64 {
                 // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
                 if !self.family.wants_to_send(&mut self.engine) {
+                    budget.wait = None;
                     break;
                 }
                 let next = self.engine.budget(now, mtu);
@@ -69,7 +71,7 @@ impl Connection {
                 budget = next;
                 self.engine.departure = budget.departure;
             }
-            let Budget { allowance, bytes, departure } = budget;
+            let Budget { allowance, bytes, departure, .. } = budget;
             if allowance == Allowance::Nothing {
                 break;
             }
@@ -96,9 +98,11 @@ impl Connection {
             }
         }
         if segments == 0 {
+            self.engine.wait(now, budget.wait);
             self.engine.rearm_stale(now);
             return None;
         }
+        self.engine.waits.begin(now, Wait::Driver);
         self.engine.rearm(now);
         let segment_size = if segments > 1 { NonZeroU16::new(segment_size as u16) } else { None };
         let (path, departure) = (self.engine.paths.active().tuple, self.engine.departure_after(now));

@@ -23,6 +23,7 @@ pub mod start;
 pub mod stats;
 mod timeouts;
 pub mod verbs;
+pub mod waits;
 
 use crate::cid::{CidGenerator, LocalCids, PeerCids};
 use crate::config::TransportConfig;
@@ -36,11 +37,13 @@ use crate::rng::Rng;
 use crate::streams::Streams;
 use crate::time::{Duration, Instant};
 use crate::timer::TimerTable;
+use crate::util::PerSpace;
 use lifecycle::Lifecycle;
 use smallvec::SmallVec;
-use stats::{ConnectionStats, PathStats};
+use stats::{ConnectionStats, Counters, PathStats};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use waits::Waits;
 
 /// What the peer told us about itself that the engine needs, in the terms of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +67,7 @@ pub struct Engine {
     /// Sent packets, loss detection.
     pub recovery: Recovery,
     /// Received packet numbers, one tracker a space.
-    pub acks: [AckTracker; 3],
+    pub acks: PerSpace<AckTracker>,
     /// The paths: the active one and those being validated.
     pub paths: PathSet,
     /// Ids that we issued.
@@ -80,7 +83,9 @@ pub struct Engine {
     /// Open, closing, draining or drained.
     pub lifecycle: Lifecycle,
     /// Counters for the application.
-    pub stats: ConnectionStats,
+    pub stats: Counters,
+    /// What the sender waits for.
+    pub waits: Waits,
     /// This connection's randomness.
     pub rng: Box<dyn Rng>,
     /// Timing that the peer announced.
@@ -129,7 +134,7 @@ pub struct EngineParts {
     /// Loss recovery, configured.
     pub recovery: Recovery,
     /// Ack trackers.
-    pub acks: [AckTracker; 3],
+    pub acks: PerSpace<AckTracker>,
     /// The first path.
     pub paths: PathSet,
     /// What all paths begin with.
@@ -168,7 +173,8 @@ impl Engine {
             reset_key: parts.reset_key,
             timers: TimerTable::default(),
             lifecycle: Lifecycle::default(),
-            stats: ConnectionStats::default(),
+            stats: Counters::default(),
+            waits: Waits::new(now),
             rng: parts.rng,
             confirmed: false,
             negotiated: false,
@@ -276,7 +282,27 @@ impl Engine {
             controller: path.cc.name(),
         };
         let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
-        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
-        ConnectionStats { path, buffers, memory, ..self.stats }
+        let Counters {
+            sent,
+            received,
+            discarded_packets,
+            lost_packets,
+            lost_bytes,
+            congestion_events,
+            probe_timeouts,
+        } = self.stats;
+        ConnectionStats {
+            sent,
+            received,
+            discarded_packets,
+            lost_packets,
+            lost_bytes,
+            congestion_events,
+            probe_timeouts,
+            waited: self.waits.until(self.now),
+            buffers: self.streams.memory_used() as u64,
+            memory: memory as u64,
+            path,
+        }
     }
 }

@@ -112,7 +112,11 @@ impl Engine {
 
     fn token_acked(&mut self, now: Instant, token: Token, family: &mut dyn FamilyTokens) {
         match token {
-            Token::Ack { space, largest } => self.acks[space as usize].on_ack_acked(largest),
+            Token::Ack { space, largest } => {
+                if let Some(acks) = self.acks.get_mut(space) {
+                    acks.on_ack_acked(largest);
+                }
+            }
             Token::NewConnectionId(_) => {}
             Token::RetireConnectionId(sequence) => self.peer_cids.on_acked(sequence),
             Token::MtuProbe(size) => {

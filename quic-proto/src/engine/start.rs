@@ -11,6 +11,7 @@ use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{StreamRules, Streams, StreamsConfig};
 use crate::time::{Instant, UnixTime};
+use crate::util::PerSpace;
 use std::sync::Arc;
 
 /// What an endpoint gives each connection.
@@ -115,16 +116,20 @@ impl EngineInit {
         };
         let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
-        let acks = SpaceId::ALL.map(|space| {
-            if space == SpaceId::Data {
-                AckTracker::delayed(config.max_ack_delay)
-            } else {
-                AckTracker::immediate()
-            }
-        });
+        let delayed = AckTracker::delayed(config.max_ack_delay);
+        let acks = match rules.single_space {
+            true => PerSpace::single(delayed),
+            false => PerSpace::new(|space| match space {
+                SpaceId::Data => delayed.clone(),
+                _ => AckTracker::immediate(),
+            }),
+        };
         let active_cid_limit = config.active_cid_limit;
-        let recovery =
-            Recovery::new(RecoveryConfig { first_number: rules.first_number, ..RecoveryConfig::default() });
+        let recovery = Recovery::new(RecoveryConfig {
+            first_number: rules.first_number,
+            single_space: rules.single_space,
+            ..RecoveryConfig::default()
+        });
         Engine::new(
             self.now,
             EngineParts {

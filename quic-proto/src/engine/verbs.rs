@@ -9,7 +9,7 @@ use crate::error::{ConnectionError, TransportError};
 use crate::event::Event;
 use crate::id::{Cid, PacketNumber, ResetToken, SpaceId, StreamId};
 use crate::net::Ecn;
-use crate::recovery::{AckTracker, SentPacket};
+use crate::recovery::SentPacket;
 use crate::streams::Received;
 use crate::time::Instant;
 
@@ -39,7 +39,10 @@ impl Engine {
     ) {
         tracing::trace!(?space, number, ack_eliciting, "packet received");
         self.stats.received.packets += 1;
-        self.acks[space as usize].on_received(self.now, number, ack_eliciting, ecn);
+        // A space may have come to its end by what a packet in it said.
+        if let Some(acks) = self.acks.get_mut(space) {
+            acks.on_received(self.now, number, ack_eliciting, ecn);
+        }
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
         self.last_activity = self.now;
         self.sent_since_receive = false;
@@ -60,7 +63,7 @@ impl Engine {
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
-        let app_limited = in_flight && !self.streams.can_send();
+        let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
             time: self.departure,
             bytes: bytes as u16,
@@ -68,7 +71,7 @@ impl Engine {
             in_flight,
             path: generation,
             ecn: self.marking,
-            app_limited,
+            drained,
             tokens: packet.tokens,
         };
         if sent.ecn {
@@ -115,6 +118,7 @@ impl Engine {
     /// Reports the end, once.
     fn closed(&mut self) {
         self.timers.clear();
+        self.waits.end(self.now);
         if let Some(reason) = self.lifecycle.reason() {
             tracing::debug!(%reason, "closed");
             let event = Event::Closed(reason.clone());
@@ -180,7 +184,7 @@ impl Engine {
     /// A space is over: nothing that was sent in it will be acknowledged, nothing received in it needs to be (RFC 9002 §6.4).
     pub fn discard_space(&mut self, space: SpaceId) {
         self.recovery.discard_space(self.now, space);
-        self.acks[space as usize] = AckTracker::immediate();
+        self.acks.discard(space);
         self.ping_sent(space);
     }
 

@@ -62,7 +62,7 @@ impl Gquic {
             return false;
         }
         (self.may_send_streams(self.keys.highest()) && engine.streams.can_send())
-            || engine.acks[SpaceId::Data as usize].ack_owed()
+            || engine.acks.data().ack_owed()
             || engine.has_probe_owed()
             || self.handshake.wants_to_send()
             || engine.ping_owed(SpaceId::Data)

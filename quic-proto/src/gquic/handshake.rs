@@ -291,5 +291,5 @@ impl Gquic {
 
 /// Whether an ACK may go along with handshake bytes: it must not take the room that a hello needs.
 pub(super) fn leaves_room_for_hello(engine: &Engine) -> bool {
-    engine.acks[SpaceId::Data as usize].ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
+    engine.acks.data().ranges().nth(MAX_RANGES_WITH_HELLO).is_none()
 }

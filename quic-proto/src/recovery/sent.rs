@@ -23,8 +23,8 @@ pub struct SentPacket {
     pub path: u32,
     /// Whether it was marked ECT(0).
     pub ecn: bool,
-    /// Whether the congestion window was not used up when it was sent, for lack of data.
-    pub app_limited: bool,
+    /// Whether there was nothing more to send after it, for lack of data or of flow control credit.
+    pub drained: bool,
     /// What it carried.
     pub tokens: Tokens,
 }

@@ -85,7 +85,6 @@ pub(super) struct Space {
     pub(super) run: Option<Run>,
     /// The number of the last packet that was declared lost.
     pub(super) last_lost: Option<PacketNumber>,
-    pub(super) discarded: bool,
     acked: RangeSet,
 }
 
@@ -102,7 +101,6 @@ impl Space {
             probes_owed: 0,
             run: None,
             last_lost: None,
-            discarded: false,
             acked: RangeSet::new(),
         }
     }
@@ -121,7 +119,7 @@ impl Space {
     }
 
     pub(super) fn on_sent(&mut self, number: PacketNumber, packet: SentPacket, mark: DeliveryMark) {
-        debug_assert!(number >= self.numbers.next && !self.discarded, "a number that was given out, once");
+        debug_assert!(number >= self.numbers.next, "a number that was given out, once");
         self.make_room();
         self.numbers.next = self.numbers.next.max(number + 1);
         if packet.ack_eliciting {

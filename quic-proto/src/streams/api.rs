@@ -182,7 +182,9 @@ impl SendStream<'_> {
         send.waiting = true;
         let by_peer = send.writable() == 0;
         let report = by_peer && send.credit.report_blocked();
-        if !by_peer {
+        if by_peer {
+            streams.note_stalled(self.slot);
+        } else {
             streams.wait_for_room(self.slot);
         }
         if report {

@@ -29,7 +29,7 @@ mod transmit;
 pub use api::{ClosedStream, Read, ReadError, RecvStream, SendStream, WriteError};
 pub use intents::Intent;
 pub use receive::Received;
-pub use transmit::Sendable;
+pub use transmit::{Lack, Sendable};
 
 use crate::event::StreamEvent;
 use crate::flow::{RecvCredit, SendCredit};
@@ -135,6 +135,9 @@ pub struct Streams {
     wanting: VecDeque<Handle>,
     /// Streams whose application waits for room in the send buffer.
     waiting: VecDeque<Handle>,
+    /// Streams whose application waited for the peer's limit of the stream when it was last asked; those of them that do not any more are
+    /// taken out when somebody looks.
+    stalled: Vec<Handle>,
     buffered: u64,
     finishing: usize,
     now: Instant,
@@ -162,6 +165,7 @@ impl Streams {
             wants: 0,
             wanting: VecDeque::new(),
             waiting: VecDeque::new(),
+            stalled: Vec::new(),
             buffered: 0,
             finishing: 0,
             now: Instant::EPOCH,
@@ -438,6 +442,19 @@ impl Streams {
             self.events.push_back(StreamEvent::Writable(id));
         } else {
             self.wait_for_room(slot);
+        }
+    }
+
+    /// Notes that the application waits for the peer's limit of a stream.
+    fn note_stalled(&mut self, slot: u32) {
+        // Streams that are over may lie below one that still waits: they do not pile up.
+        if self.stalled.len() > 2 * self.table.len() {
+            self.stalled.retain(|handle| self.table.live(*handle).is_some());
+        }
+        let Some(stream) = self.table.get(slot) else { return };
+        if !stream.stalled_listed {
+            stream.stalled_listed = true;
+            self.stalled.push(Handle { slot, id: stream.id });
         }
     }
 

@@ -321,6 +321,61 @@ fn opening_waits_for_the_peers_limit() {
 }
 
 #[test]
+fn what_is_lacking_is_told() {
+    let mut end = client();
+    assert_eq!(end.lack(), Lack::Data);
+    let id = end.open(Dir::Bi).unwrap();
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 20_000]), Ok(10_000));
+    let mut tokens: Vec<_> =
+        std::iter::from_fn(|| next_frame(&mut end, 1000)).map(|(_, token)| token).collect();
+    assert_eq!(end.lack(), Lack::Data, "nobody was told to wait");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    assert_eq!(end.lack(), Lack::StreamCredit);
+    end.on_max_stream_data(id, 40_000).unwrap();
+    assert_eq!(end.lack(), Lack::Data, "the application's turn");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 30_000]), Ok(20_000), "the send buffer holds no more");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    while end.can_send() {
+        tokens.extend(next_frame(&mut end, 1000).map(|(_, token)| token));
+    }
+    assert_eq!(end.lack(), Lack::ConnectionCredit);
+    end.on_max_data(80_000).unwrap();
+    tokens.extend(std::iter::from_fn(|| next_frame(&mut end, 1000)).map(|(_, token)| token));
+    assert_eq!(end.lack(), Lack::Room);
+    tokens.into_iter().for_each(|token| end.on_acked(token));
+    assert_eq!(end.lack(), Lack::Data);
+    while end.open(Dir::Uni).is_some() {}
+    assert_eq!(end.lack(), Lack::Streams);
+}
+
+/// A stream that goes on waiting for the peer's limit does not hide that others do not any more, nor do they pile up below it.
+#[test]
+fn streams_that_waited_are_forgotten() {
+    let mut end = client();
+    end.on_max_streams(Dir::Bi, 1 << 20).unwrap();
+    end.set_peer_limits(PeerLimits { max_bidi: 1 << 20, ..PeerLimits::default() });
+    let stalled = |end: &mut Streams| {
+        let id = end.open(Dir::Bi).unwrap();
+        assert_eq!(end.send_stream(id).unwrap().write(b"x"), Err(WriteError::Blocked));
+        id
+    };
+    let mut before = stalled(&mut end);
+    for _ in 0..1000 {
+        let id = stalled(&mut end);
+        end.send_stream(before).unwrap().reset(AppError::from(1)).unwrap();
+        end.recv_stream(before).unwrap().stop(AppError::from(1)).unwrap();
+        let tokens: Vec<_> = std::iter::from_fn(|| next_frame(&mut end, 0)).map(|(_, token)| token).collect();
+        tokens.into_iter().for_each(|token| end.on_acked(token));
+        end.on_reset_stream(before, AppError::from(1), 0).unwrap();
+        assert_eq!(end.lack(), Lack::StreamCredit);
+        before = id;
+    }
+    assert!(end.stalled.len() < 10, "{}", end.stalled.len());
+    end.send_stream(before).unwrap().finish().unwrap();
+    assert_eq!(end.lack(), Lack::Data, "who ended the stream waits no more");
+}
+
+#[test]
 fn equals_take_turns_and_priority_goes_first() {
     let mut end = client();
     end.on_max_data(1 << 20).unwrap();

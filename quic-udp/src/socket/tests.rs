@@ -1,5 +1,5 @@
 use super::*;
-use quic_proto::net::{Ecn, Transmit};
+use quic_proto::net::{Datagram, Ecn, Transmit};
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
 
@@ -26,7 +26,11 @@ fn receive(socket: &Socket<UdpSocket>, bytes: usize) -> Vec<(FourTuple, Option<E
     let (mut batch, mut all) = (ReceiveBatch::new(), Vec::new());
     while all.iter().map(|(_, _, payload): &(_, _, Vec<u8>)| payload.len()).sum::<usize>() < bytes {
         match socket.try_receive(&mut batch) {
-            Ok(()) => all.extend(batch.datagrams().map(|d| (d.path, d.ecn, d.payload.to_vec()))),
+            Ok(()) => {
+                while let Some(Datagram { path, ecn, payload }) = batch.next_datagram() {
+                    all.push((path, ecn, payload.to_vec()));
+                }
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 std::thread::yield_now();

@@ -166,7 +166,6 @@ impl Sim {
             bytes,
             sent,
             in_flight: self.in_flight,
-            app_limited: false,
             mark,
             drained: self.next_app > now,
             rtt,
@@ -183,7 +182,7 @@ impl Sim {
         self.now += self.rtt;
         let rtt = RttSample { latest: self.rtt, min: self.rtt, smoothed: self.rtt };
         let (now, bytes) = (self.now, MTU);
-        let sample = AckSample { now, bytes, sent, in_flight, app_limited: false, mark, drained: false, rtt };
+        let sample = AckSample { now, bytes, sent, in_flight, mark, drained: false, rtt };
         self.bbr.on_delivered(&sample);
         self.bbr.on_ack(&sample);
     }
@@ -656,16 +655,7 @@ fn there_is_a_rate_even_if_nothing_was_measured() {
     let rtt = RttSample { latest: RTT, min: 10 * RTT, smoothed: RTT };
     let mark = DeliveryMark::default();
     let now = sim.now + RTT;
-    let sample = AckSample {
-        now,
-        bytes: MTU,
-        sent: sim.now,
-        in_flight: 0,
-        app_limited: false,
-        mark,
-        drained: false,
-        rtt,
-    };
+    let sample = AckSample { now, bytes: MTU, sent: sim.now, in_flight: 0, mark, drained: false, rtt };
     sim.bbr.on_delivered(&sample);
     sim.bbr.on_ack(&sample);
     assert_eq!(sim.bbr.model.max_bw, 0.0);

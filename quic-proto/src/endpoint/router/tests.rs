@@ -1,6 +1,6 @@
 use super::*;
 use crate::crypto::token::AddressToken;
-use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
+use crate::crypto::{PacketKey, TlsConfigError, TlsServerConfig, TlsSession};
 use crate::endpoint::stateless;
 use crate::id::ResetToken;
 use crate::ietf::wire::header::{LongKind, parse_long};
@@ -61,7 +61,7 @@ impl Bench {
         );
         let packet = &mut self.out[..transmit.len];
         let number_at = parse_long(packet, spec).unwrap().number_offset;
-        crate::crypto::header_protection::unprotect(&*keys.remote.header, packet, number_at).unwrap();
+        crate::crypto::header_protection::unprotect(&keys.remote.header, packet, number_at).unwrap();
         let (header, payload) = packet.split_at_mut(number_at + 1);
         keys.remote.packet.open(0, header, payload).unwrap();
         assert_eq!(payload[0], 0x1c);
