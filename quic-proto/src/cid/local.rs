@@ -158,6 +158,11 @@ impl LocalCids {
         self.notices.pop_front()
     }
 
+    /// Gives back memory that is only kept for notices to come.
+    pub fn rest(&mut self) {
+        self.notices.shrink_to_fit();
+    }
+
     /// All active ids, oldest first.
     pub fn active(&self) -> impl Iterator<Item = Cid> + '_ {
         self.active.iter().map(|issued| issued.cid)

@@ -139,6 +139,10 @@ impl CryptoStream {
         }
         send.data.drain(..(end - send.base) as usize);
         send.base = end;
+        if send.data.is_empty() {
+            // It may have been the last, and there never is much.
+            send.data = VecDeque::new();
+        }
     }
 
     /// These bytes were lost, or shall be sent again for another reason; those that were acknowledged meanwhile are not.

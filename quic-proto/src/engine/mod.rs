@@ -107,6 +107,8 @@ pub struct Engine {
     /// Whether the datagram that is being written leaves with an ECN mark. A whole batch does or does not, though the test of the path may
     /// end within it; ECN validation has to count what really was marked (RFC 9000 §13.4.2.1).
     pub marking: bool,
+    /// Packets came or went since the connection was last at rest.
+    restless: bool,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
     /// The timers that follow from state are to be set anew.
@@ -181,6 +183,7 @@ impl Engine {
             challenges: SmallVec::new(),
             last_activity: now,
             marking: false,
+            restless: true,
             kept_alive: now,
             sent_since_receive: false,
             stale: false,
@@ -222,6 +225,11 @@ impl Engine {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Whether nothing has happened for so long that all memory went that was only kept to be fast.
+    pub fn is_at_rest(&self) -> bool {
+        !self.restless
     }
 
     /// Asks for a PING in `space` with the next packet.
@@ -268,7 +276,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let memory =
+            self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
         let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
         ConnectionStats { path, buffers, memory, ..self.stats }
     }
