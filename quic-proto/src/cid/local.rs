@@ -40,7 +40,7 @@ pub struct Announcement {
 /// The ids that we issued on one connection.
 #[derive(Debug)]
 pub struct LocalCids {
-    active: SmallVec<[Issued; 4]>,
+    active: SmallVec<[Issued; 3]>,
     /// The number that the next id gets.
     next_sequence: u64,
     /// Numbers below this one were announced to the peer.

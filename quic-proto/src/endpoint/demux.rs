@@ -72,7 +72,7 @@ struct Entry {
 /// What leads to one connection.
 #[derive(Default)]
 struct Routes {
-    cids: SmallVec<[Cid; 4]>,
+    cids: SmallVec<[Cid; 3]>,
     initial: Option<(SocketAddr, Cid)>,
     /// In a box, as most have none.
     tuple: Option<Box<FourTuple>>,
