@@ -113,6 +113,8 @@ pub struct Engine {
     pub marking: bool,
     /// When what is being written leaves: later than now where the socket holds it back. Packets are remembered with this time.
     pub departure: Instant,
+    /// Packets came or went since the connection was last at rest.
+    restless: bool,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
     /// The timers that follow from state are to be set anew.
@@ -189,6 +191,7 @@ impl Engine {
             last_activity: now,
             marking: false,
             departure: now,
+            restless: true,
             kept_alive: now,
             sent_since_receive: false,
             stale: false,
@@ -235,6 +238,11 @@ impl Engine {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Whether nothing has happened for so long that all memory went that was only kept to be fast.
+    pub fn is_at_rest(&self) -> bool {
+        !self.restless
     }
 
     /// Asks for a PING in `space` with the next packet.
@@ -304,5 +312,9 @@ impl Engine {
             memory: memory as u64,
             path,
         }
+        let memory =
+            self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
+        ConnectionStats { path, buffers, memory, ..self.stats }
     }
 }
