@@ -155,6 +155,9 @@ pub(crate) struct Client {
     /// Receive windows of streams and of the connection
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) window: Option<u64>,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452")]
+    pub(crate) mtu: u16,
     /// The versions of QUIC to offer
     #[arg(long, value_name = "V", default_value = "v1")]
     pub(crate) version: Version,

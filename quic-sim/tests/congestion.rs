@@ -48,6 +48,19 @@ fn bbr_stands_random_loss() {
     reaches(&hundred().loss(percent(0.1)), Bbr, 83.0);
 }
 
+/// A sender whose socket holds datagrams back until they are to leave fills the path as well, and nothing that it sends overtakes: that would
+/// be taken for loss.
+#[test]
+fn departure_times_cost_nothing_and_reorder_nothing() {
+    for algorithm in [Cubic, Bbr] {
+        let plain = reaches(&hundred(), algorithm, 88.0);
+        let ahead = reaches(&hundred().departure_times(true), algorithm, 88.0);
+        let spurious = ahead.declared_lost() - ahead.dropped();
+        assert!(spurious < 1e-4, "{algorithm}: {spurious} of the packets were declared lost and were not");
+        assert!(ahead.mbit() > 0.99 * plain.mbit(), "{algorithm}: {} and {}", ahead.mbit(), plain.mbit());
+    }
+}
+
 #[test]
 fn tolerant_cubic_stands_random_loss() {
     reaches(&fifty().loss(percent(1)), CubicTolerant, 34.0);

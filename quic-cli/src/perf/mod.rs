@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
+use crate::version::Version;
 use quic_perf::{Load, units};
 use quic_tokio::{Connection, IoStats};
 use std::net::SocketAddr;
@@ -46,6 +47,9 @@ pub(crate) struct ServerArgs {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
+    /// The versions of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    version: Version,
     /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
@@ -58,6 +62,12 @@ pub(crate) struct ServerArgs {
     /// Spread the connections over so many sockets, each with a task that drives it
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU8,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452")]
+    mtu: u16,
+    /// Leave the pacing to the kernel: the interface must have the queueing discipline fq
+    #[arg(long)]
+    departure_times: bool,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,

@@ -61,6 +61,7 @@ mod tests {
     use super::vectors::{Vectors, hex};
     use super::*;
     use crate::crypto::header_protection::{protect, unprotect};
+    use crate::crypto::{HeaderKey, PacketKey};
 
     /// RFC 9001 A.1: the label encoder, seen through every value that A.1 derives.
     #[test]
@@ -106,12 +107,12 @@ mod tests {
                 let number_at = header.len() - number_len;
                 let mut packet = [&header[..], &payload, &[0; 16]].concat();
                 from.local.packet.seal(number, &mut packet, header.len());
-                protect(&*from.local.header, &mut packet, number_at, number_len);
+                protect(&from.local.header, &mut packet, number_at, number_len);
                 assert_eq!(packet, hex(&case["packet"]));
 
                 let sample = hex(&case["hp_sample"]).try_into().unwrap();
                 assert_eq!(to.remote.header.mask(&sample).to_vec(), hex(&case["hp_mask"]));
-                let opened = unprotect(&*to.remote.header, &mut packet, number_at).unwrap();
+                let opened = unprotect(&to.remote.header, &mut packet, number_at).unwrap();
                 assert_eq!(opened.number_len, number_len);
                 assert_eq!(u64::from(opened.truncated), number);
                 let (head, sealed) = packet.split_at_mut(header.len());

@@ -1,5 +1,6 @@
 //! The crypto that the protocol asks for, as traits; and the only place where TLS and crypto crates are named.
 
+mod boxed;
 pub mod header_protection;
 pub mod initial;
 pub mod null;
@@ -9,6 +10,8 @@ pub mod rustls;
 #[cfg(test)]
 mod testing;
 pub mod token;
+
+pub use boxed::{BoxedHeaderKey, BoxedPacketKey};
 
 use crate::error::TransportError;
 
@@ -47,9 +50,9 @@ pub trait HeaderKey: Send {
 /// Keys of one direction.
 pub struct DirectionalKeys {
     /// Header protection.
-    pub header: Box<dyn HeaderKey>,
+    pub header: BoxedHeaderKey,
     /// Packet protection.
-    pub packet: Box<dyn PacketKey>,
+    pub packet: BoxedPacketKey,
 }
 
 /// Keys of one level: ours to send, the peer's to receive.
@@ -63,9 +66,9 @@ pub struct Keys {
 /// Packet keys of both directions; header keys stay the same over a key update (RFC 9001 §6).
 pub struct PacketKeys {
     /// For what we send.
-    pub local: Box<dyn PacketKey>,
+    pub local: BoxedPacketKey,
     /// For what the peer sends.
-    pub remote: Box<dyn PacketKey>,
+    pub remote: BoxedPacketKey,
 }
 
 /// New keys that a handshake made available.
@@ -91,7 +94,8 @@ pub trait TlsSession: Send {
     /// Whether the handshake is still going on.
     fn is_handshaking(&self) -> bool;
 
-    /// The peer's transport parameters, as they came, once they did.
+    /// The peer's transport parameters, as they came, once they did. They may be gone when the handshake is over and everything was
+    /// written.
     fn peer_params(&self) -> Option<&[u8]>;
 
     /// The next generation of application packet keys (RFC 9001 §6.1); `None` before the handshake is complete.

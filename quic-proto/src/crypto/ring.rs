@@ -3,7 +3,7 @@
 //! Initial packets always use these, whatever makes the TLS keys: their secret is public and their AEAD is fixed by the version.
 //! Nothing here can fail on what a peer sends except [`PacketKey::open`], which says so.
 
-use super::{DirectionalKeys, HeaderKey, NotAuthentic, PacketKey};
+use super::{BoxedHeaderKey, BoxedPacketKey, DirectionalKeys, HeaderKey, NotAuthentic, PacketKey};
 use crate::invariants::Labels;
 use ::ring::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey, quic};
 use ::ring::hkdf;
@@ -36,8 +36,8 @@ impl Aead {
     /// The keys of one direction from its traffic secret (RFC 9001 §5.1).
     pub fn directional_keys(self, secret: &hkdf::Prk, labels: &Labels) -> DirectionalKeys {
         DirectionalKeys {
-            header: Box::new(self.header_key(secret, labels)),
-            packet: Box::new(self.packet_key(secret, labels)),
+            header: BoxedHeaderKey::new(self.header_key(secret, labels)),
+            packet: BoxedPacketKey::new(self.packet_key(secret, labels)),
         }
     }
 
@@ -211,10 +211,10 @@ mod tests {
             assert_eq!(&packet[header.len()..], case("ciphertext"));
             let sample = case("hp_sample").try_into().unwrap();
             assert_eq!(keys.header.mask(&sample).to_vec(), case("hp_mask"));
-            protect(&*keys.header, &mut packet, 1, 3);
+            protect(&keys.header, &mut packet, 1, 3);
             assert_eq!(packet, case("packet"));
 
-            let opened = unprotect(&*keys.header, &mut packet, 1).unwrap();
+            let opened = unprotect(&keys.header, &mut packet, 1).unwrap();
             assert_eq!((opened.first, opened.number_len, opened.truncated), (header[0], 3, 0xbff4));
             let (head, payload) = packet.split_at_mut(4);
             assert_eq!(keys.packet.open(654_360_564, head, payload), Ok(1));

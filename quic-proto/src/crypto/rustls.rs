@@ -6,18 +6,22 @@
 //!
 //! Early data is switched off in configurations that enable it, since nothing above this module offers or takes it.
 
+mod exporter;
 mod keys;
 mod options;
+mod session;
 
+pub(super) use keys::{RustlsHeaderKey, RustlsPacketKey};
 pub use options::{CipherChoice, ClientOptions, Identity, ServerOptions};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use options::{client_config, server_config};
 
-use super::{NewKeys, PacketKeys, TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
-use crate::error::{TransportError, TransportErrorCode};
+use super::{TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
 use ::rustls::pki_types::ServerName;
-use ::rustls::quic::{ClientConnection, Connection, KeyChange, Secrets, ServerConnection, Version};
-use ::rustls::{CipherSuite, ClientConfig, PeerMisbehaved, ServerConfig, SupportedCipherSuite};
+use ::rustls::quic::{ClientConnection, ServerConnection, Version};
+use ::rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
+use exporter::Tap;
+use session::{ClientSession, ServerSession};
 use std::sync::Arc;
 
 /// Makes client sessions from a rustls configuration.
@@ -50,7 +54,7 @@ impl TlsClientConfig for RustlsClient {
         let connection =
             ClientConnection::new(self.config.clone(), quic_version(version)?, name.to_owned(), params)
                 .map_err(refused)?;
-        Ok(Box::new(Session { connection: Connection::Client(connection), next: None }))
+        Ok(Box::new(ClientSession::new(connection)))
     }
 }
 
@@ -68,6 +72,7 @@ impl RustlsServer {
     pub fn new(mut config: ServerConfig) -> Result<Self, TlsConfigError> {
         check_suites(&config.crypto_provider().cipher_suites)?;
         config.max_early_data_size = 0;
+        config.key_log = Arc::new(Tap(config.key_log));
         Ok(Self { config: Arc::new(config) })
     }
 }
@@ -76,7 +81,7 @@ impl TlsServerConfig for RustlsServer {
     fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn TlsSession>, TlsConfigError> {
         let connection =
             ServerConnection::new(self.config.clone(), quic_version(version)?, params).map_err(refused)?;
-        Ok(Box::new(Session { connection: Connection::Server(connection), next: None }))
+        Ok(Box::new(ServerSession::new(connection)))
     }
 }
 
@@ -102,89 +107,6 @@ fn quic_version(version: u32) -> Result<Version, TlsConfigError> {
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn refused(error: ::rustls::Error) -> TlsConfigError {
     TlsConfigError::Refused(error.to_string())
-}
-
-/// A handshake of rustls.
-struct Session {
-    connection: Connection,
-    /// What the next generation of application keys comes from; here once there is a first.
-    next: Option<Secrets>,
-}
-
-impl TlsSession for Session {
-    fn read(&mut self, data: &[u8]) -> Result<(), TransportError> {
-        self.connection.read_hs(data).map_err(|error| {
-            // RFC 9001 §4.1.3: "if there is data from a previous encryption level that TLS has not consumed, this MUST be treated as a
-            // connection error of type PROTOCOL_VIOLATION."
-            if error == ::rustls::Error::PeerMisbehaved(PeerMisbehaved::KeyEpochWithPendingFragment) {
-                return TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, error.to_string());
-            }
-            // RFC 9001 §4.8: QUIC carries the alert as an error code. If rustls names none, the general one will do.
-            const HANDSHAKE_FAILURE: u8 = 40;
-            let alert = self.connection.alert().map_or(HANDSHAKE_FAILURE, u8::from);
-            TransportError::new(TransportErrorCode::crypto(alert), error.to_string())
-        })
-    }
-
-    fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
-        Some(match self.connection.write_hs(out)? {
-            KeyChange::Handshake { keys } => NewKeys::Handshake(keys::wrap(keys)),
-            KeyChange::OneRtt { keys, next } => {
-                self.next = Some(next);
-                NewKeys::OneRtt(keys::wrap(keys))
-            }
-        })
-    }
-
-    fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
-    }
-
-    fn peer_params(&self) -> Option<&[u8]> {
-        // rustls keeps a server's parameters with its session ticket, and shows them to a client that resumes the session until the
-        // server's own have come.
-        if matches!(self.connection, Connection::Client(_)) && self.connection.is_handshaking() {
-            return None;
-        }
-        self.connection.quic_transport_parameters()
-    }
-
-    fn next_packet_keys(&mut self) -> Option<PacketKeys> {
-        if self.is_handshaking() {
-            return None;
-        }
-        self.next.as_mut().map(|secrets| keys::wrap_packet_keys(secrets.next_packet_keys()))
-    }
-
-    fn alpn(&self) -> Option<&[u8]> {
-        self.connection.alpn_protocol()
-    }
-
-    fn server_name(&self) -> Option<&str> {
-        match &self.connection {
-            Connection::Server(server) => server.server_name(),
-            Connection::Client(_) => None,
-        }
-    }
-
-    fn peer_certificates(&self) -> Vec<Vec<u8>> {
-        let chain = self.connection.peer_certificates().unwrap_or_default();
-        chain.iter().map(|certificate| certificate.to_vec()).collect()
-    }
-
-    fn cipher_suite(&self) -> Option<&'static str> {
-        // rustls has names of its own for these.
-        match self.connection.negotiated_cipher_suite()?.suite() {
-            CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
-            CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
-            other => other.as_str(),
-        }
-    }
-
-    fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
-        self.connection.export_keying_material(out, label, Some(context)).is_ok()
-    }
 }
 
 #[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]

@@ -10,9 +10,9 @@
 //! Timers: none.
 
 use crate::codec::Writer;
-use crate::crypto::header_protection;
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::ResetKey;
+use crate::crypto::{PacketKey, header_protection};
 use crate::error::TransportErrorCode;
 use crate::id::{Cid, Side};
 use crate::ietf::wire::header::{LongKind, encode_long, finish_long};
@@ -108,7 +108,7 @@ pub(super) fn initial_close(
     finish_long(&mut writer, layout, len);
     let packet = out.get_mut(..len)?;
     keys.local.packet.seal(0, packet, header_len);
-    header_protection::protect(&*keys.local.header, packet, layout.number_at, NUMBER_LEN);
+    header_protection::protect(&keys.local.header, packet, layout.number_at, NUMBER_LEN);
     Some(len)
 }
 
@@ -190,7 +190,7 @@ mod tests {
         let (number_at, end) = (header.number_offset, header.packet_len);
         assert_eq!(end, len);
         let keys = initial_keys(&spec.initial_salt, &spec.labels, &dcid, Side::Client);
-        let unprotected = header_protection::unprotect(&*keys.remote.header, packet, number_at).unwrap();
+        let unprotected = header_protection::unprotect(&keys.remote.header, packet, number_at).unwrap();
         let (header, payload) = packet.split_at_mut(number_at + unprotected.number_len);
         let len = keys.remote.packet.open(0, header, payload).unwrap();
         // RFC 9000 §19.19: the type, the code, the type of a frame (none), the length of a reason (none).

@@ -10,7 +10,8 @@ use crate::path::{self, Path, PathConfig, PathSet};
 use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{StreamRules, Streams, StreamsConfig};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Duration, Instant, UnixTime};
+use crate::util::PerSpace;
 use std::sync::Arc;
 
 /// What an endpoint gives each connection.
@@ -31,6 +32,8 @@ pub struct EngineInit {
     pub epoch: UnixTime,
     /// The largest UDP payload that this endpoint takes, in bytes.
     pub max_udp_payload_size: u64,
+    /// Whether the socket holds datagrams back until they are to leave.
+    pub departure_times: bool,
 }
 
 /// The facts of the client's first packet.
@@ -67,6 +70,8 @@ pub struct EngineRules {
     pub uni_streams: bool,
     /// The largest datagram that peers take unasked, in bytes.
     pub max_datagram: u16,
+    /// No longer RTT than this is assumed before there is a sample.
+    pub max_initial_rtt: Duration,
 }
 
 impl Default for EngineRules {
@@ -79,6 +84,7 @@ impl Default for EngineRules {
             path_challenges: true,
             uni_streams: true,
             max_datagram: u16::MAX,
+            max_initial_rtt: Duration::MAX,
         }
     }
 }
@@ -106,22 +112,27 @@ impl EngineInit {
             rules: rules.streams,
         });
         let path_config = PathConfig {
-            initial_rtt: config.initial_rtt,
+            initial_rtt: config.initial_rtt.min(rules.max_initial_rtt),
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
+            departure_times: self.departure_times,
         };
         let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
-        let acks = SpaceId::ALL.map(|space| {
-            if space == SpaceId::Data {
-                AckTracker::delayed(config.max_ack_delay)
-            } else {
-                AckTracker::immediate()
-            }
-        });
+        let delayed = AckTracker::delayed(config.max_ack_delay);
+        let acks = match rules.single_space {
+            true => PerSpace::single(delayed),
+            false => PerSpace::new(|space| match space {
+                SpaceId::Data => delayed.clone(),
+                _ => AckTracker::immediate(),
+            }),
+        };
         let active_cid_limit = config.active_cid_limit;
-        let recovery =
-            Recovery::new(RecoveryConfig { first_number: rules.first_number, ..RecoveryConfig::default() });
+        let recovery = Recovery::new(RecoveryConfig {
+            first_number: rules.first_number,
+            single_space: rules.single_space,
+            ..RecoveryConfig::default()
+        });
         Engine::new(
             self.now,
             EngineParts {

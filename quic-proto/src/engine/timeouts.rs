@@ -29,7 +29,7 @@ impl Engine {
             self.ping(SpaceId::Data);
         }
         if self.timers.expired(Timer::Ack, now) {
-            self.acks[SpaceId::Data as usize].on_timeout(now);
+            self.acks.data_mut().on_timeout(now);
         }
         if self.timers.expired(Timer::PathValidation, now) && !self.on_path_timeout(now) {
             return;
@@ -137,7 +137,7 @@ impl Engine {
         let due = |deadline: Option<Instant>| deadline.map(|deadline| deadline.max(now));
         let loss = self.recovery.deadline(&self.paths.active().rtt, self.situation());
         timers.set(Timer::Loss, due(loss));
-        let ack = self.acks[SpaceId::Data as usize].deadline();
+        let ack = self.acks.data().deadline();
         timers.set(Timer::Ack, due(ack));
         timers.set(Timer::PathValidation, due(self.path_deadline()));
         timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));

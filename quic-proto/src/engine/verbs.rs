@@ -9,7 +9,7 @@ use crate::error::{ConnectionError, TransportError};
 use crate::event::Event;
 use crate::id::{Cid, PacketNumber, ResetToken, SpaceId, StreamId};
 use crate::net::Ecn;
-use crate::recovery::{AckTracker, SentPacket};
+use crate::recovery::SentPacket;
 use crate::streams::Received;
 use crate::time::Instant;
 
@@ -39,7 +39,10 @@ impl Engine {
     ) {
         tracing::trace!(?space, number, ack_eliciting, "packet received");
         self.stats.received.packets += 1;
-        self.acks[space as usize].on_received(self.now, number, ack_eliciting, ecn);
+        // A space may have come to its end by what a packet in it said.
+        if let Some(acks) = self.acks.get_mut(space) {
+            acks.on_received(self.now, number, ack_eliciting, ecn);
+        }
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
         self.last_activity = self.now;
         self.sent_since_receive = false;
@@ -47,7 +50,6 @@ impl Engine {
 
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
-        let now = self.now;
         tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
         if packet.ack_eliciting {
@@ -56,14 +58,14 @@ impl Engine {
             // sent since last receiving and processing a packet."
             if !self.sent_since_receive {
                 self.sent_since_receive = true;
-                self.last_activity = now;
+                self.last_activity = self.now;
             }
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
-            time: now,
+            time: self.departure,
             bytes: bytes as u16,
             ack_eliciting: packet.ack_eliciting,
             in_flight,
@@ -78,7 +80,7 @@ impl Engine {
         if in_flight {
             path.pacer.on_sent(bytes as u64);
         }
-        self.recovery.on_sent(now, space, packet.number, sent, &mut *path.cc);
+        self.recovery.on_sent(self.departure, space, packet.number, sent, &mut *path.cc);
     }
 
     /// Verb: the peer closed the connection.
@@ -182,7 +184,7 @@ impl Engine {
     /// A space is over: nothing that was sent in it will be acknowledged, nothing received in it needs to be (RFC 9002 §6.4).
     pub fn discard_space(&mut self, space: SpaceId) {
         self.recovery.discard_space(self.now, space);
-        self.acks[space as usize] = AckTracker::immediate();
+        self.acks.discard(space);
         self.ping_sent(space);
     }
 

@@ -30,7 +30,7 @@ impl Gquic {
         level: Level,
         packet: &mut PacketWriter<'_>,
     ) {
-        let tracker = &mut engine.acks[SpaceId::Data as usize];
+        let tracker = engine.acks.data_mut();
         if !tracker.has_pending() || self.keys.seen() > Some(level) {
             return;
         }

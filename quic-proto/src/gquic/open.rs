@@ -125,7 +125,7 @@ impl Gquic {
         place: &Place,
         opened: &mut Opened,
     ) {
-        let largest = engine.acks[SpaceId::Data as usize].largest();
+        let largest = engine.acks.data().largest();
         let number = place.number.expand(largest.unwrap_or(0));
         let size = packet.len();
         let (head, body) = packet.split_at_mut(place.header_len);
@@ -136,7 +136,7 @@ impl Gquic {
             return;
         };
         opened.authentic = true;
-        let acks = &engine.acks[SpaceId::Data as usize];
+        let acks = engine.acks.data();
         // Chapter 2.3: numbers start with 1.
         if number == 0 || acks.is_duplicate(number) {
             engine.stats.discarded_packets += 1;
@@ -204,7 +204,7 @@ impl Gquic {
     /// one. From packet number 100 on: every tenth, or min(25 ms, a quarter of the smallest RTT)."
     fn pace_acks(engine: &mut Engine, number: PacketNumber) {
         let min_rtt = engine.paths.active().rtt.min();
-        let acks = &mut engine.acks[SpaceId::Data as usize];
+        let acks = engine.acks.data_mut();
         if !engine.confirmed {
             acks.set_threshold(1);
         } else if number < SPARSE_FROM {

@@ -56,10 +56,7 @@ impl Ietf {
     fn ack_frame(&mut self, engine: &mut Engine, now: Instant, level: Level, packet: &mut PacketWriter<'_>) {
         let space = level.space();
         let exponent = self.ack_delay_exponent;
-        let tracker = &mut engine.acks[space as usize];
-        if !tracker.has_pending() {
-            return;
-        }
+        let Some(tracker) = engine.acks.get_mut(space).filter(|acks| acks.has_pending()) else { return };
         let Some(largest) = tracker.largest() else { return };
         let delay = if space == SpaceId::Data {
             tracker.delay(now).as_micros() as u64 >> exponent.min(20)
@@ -75,7 +72,8 @@ impl Ietf {
     }
 
     fn crypto_frames(&mut self, engine: &mut Engine, space: SpaceId, packet: &mut PacketWriter<'_>) {
-        while let Some((offset, available)) = self.handshake.stream(space).peek() {
+        let Some(stream) = self.handshake.stream(space) else { return };
+        while let Some((offset, available)) = stream.peek() {
             let overhead = encode::crypto_overhead(offset, available);
             let Some(len) = packet.frames.remaining().checked_sub(overhead).map(|room| room.min(available))
             else {
@@ -86,7 +84,7 @@ impl Ietf {
             }
             encode::crypto_header(&mut packet.frames, offset, len);
             let Some(out) = packet.frames.reserve(len) else { return };
-            self.handshake.stream(space).take(out);
+            stream.take(out);
             packet.tokens.push(Token::Crypto { space, offset, len: len as u32 });
             packet.ack_eliciting = true;
             engine.stats.sent.frames.crypto += 1;

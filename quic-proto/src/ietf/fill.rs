@@ -13,6 +13,7 @@ use crate::engine::packet::PacketWriter;
 use crate::engine::probes::Probe;
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, SpaceId};
+use crate::recovery::AckTracker;
 use crate::time::Instant;
 
 /// RFC 9000 §14.1: the smallest UDP payload of a datagram that carries an Initial packet which must be acknowledged.
@@ -80,7 +81,7 @@ impl Ietf {
         let space = level.space();
         if level == Level::OneRtt && self.keys.needs_update() {
             // The check has said that it can be done.
-            let _ = self.keys.initiate_update();
+            let _ = self.update_keys();
         }
         let tag_len = self.keys.tag_len(level);
         let number = engine.recovery.next_packet_number(space, &mut *engine.rng);
@@ -170,7 +171,7 @@ impl Ietf {
         if engine.recovery.is_full(space) {
             return false;
         }
-        if engine.acks[space as usize].ack_owed() {
+        if engine.acks.get(space).is_some_and(AckTracker::ack_owed) {
             return true;
         }
         let allowed = match allowance {

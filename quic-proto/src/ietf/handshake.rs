@@ -8,11 +8,12 @@ use crate::crypto::{NewKeys, TlsSession};
 use crate::engine::crypto_stream::CryptoStream;
 use crate::error::TransportError;
 use crate::id::SpaceId;
+use crate::util::PerSpace;
 
 /// A handshake and its three byte streams.
 pub struct Handshake {
     session: Box<dyn TlsSession>,
-    streams: [CryptoStream; 3],
+    streams: PerSpace<CryptoStream>,
     send_space: SpaceId,
     scratch: Vec<u8>,
     complete: bool,
@@ -23,7 +24,7 @@ impl Handshake {
     pub fn new(session: Box<dyn TlsSession>) -> Self {
         Self {
             session,
-            streams: Default::default(),
+            streams: PerSpace::new(|_| CryptoStream::default()),
             send_space: SpaceId::Initial,
             scratch: Vec::new(),
             complete: false,
@@ -40,14 +41,14 @@ impl Handshake {
         &mut *self.session
     }
 
-    /// The crypto stream of `space`.
-    pub fn stream(&mut self, space: SpaceId) -> &mut CryptoStream {
-        &mut self.streams[space as usize]
+    /// The crypto stream of `space`; `None` if that is over.
+    pub fn stream(&mut self, space: SpaceId) -> Option<&mut CryptoStream> {
+        self.streams.get_mut(space)
     }
 
     /// Whether `space` has handshake bytes to send.
     pub fn wants_to_send(&self, space: SpaceId) -> bool {
-        self.streams[space as usize].peek().is_some()
+        self.streams.get(space).is_some_and(|stream| stream.peek().is_some())
     }
 
     /// Whether the handshake is complete (RFC 9001 §4.1.1).
@@ -57,7 +58,7 @@ impl Handshake {
 
     /// Drops the stream of a space whose keys are gone.
     pub fn discard(&mut self, space: SpaceId) {
-        self.streams[space as usize] = CryptoStream::default();
+        self.streams.discard(space);
     }
 
     /// Takes a CRYPTO frame.
@@ -65,7 +66,8 @@ impl Handshake {
     /// # Errors
     /// CRYPTO_BUFFER_EXCEEDED (RFC 9000 §7.5), PROTOCOL_VIOLATION for data left over at a key change (RFC 9001 §4.1.3), or the alert.
     pub fn receive(&mut self, space: SpaceId, offset: u64, data: &[u8]) -> Result<(), TransportError> {
-        let stream = &mut self.streams[space as usize];
+        // A space may have come to its end by a frame before this one.
+        let Some(stream) = self.streams.get_mut(space) else { return Ok(()) };
         stream.receive(offset, data)?;
         while let Some(bytes) = stream.read() {
             self.session.read(&bytes)?;
@@ -82,14 +84,16 @@ impl Handshake {
         loop {
             self.scratch.clear();
             let new_keys = self.session.write(&mut self.scratch);
-            if !self.scratch.is_empty() {
-                self.streams[self.send_space as usize].write(&self.scratch);
+            if !self.scratch.is_empty()
+                && let Some(stream) = self.streams.get_mut(self.send_space)
+            {
+                stream.write(&self.scratch);
             }
             match new_keys {
                 Some(new) => {
                     // RFC 9001 §4.1.3: the level below must be read to its end.
                     if matches!(new, NewKeys::Handshake(_)) {
-                        self.streams[SpaceId::Initial as usize].finish_receiving()?;
+                        self.finish_receiving(SpaceId::Initial)?;
                         self.send_space = SpaceId::Handshake;
                     } else {
                         self.send_space = SpaceId::Data;
@@ -104,14 +108,14 @@ impl Handshake {
         let newly = complete && !self.complete;
         self.complete = complete;
         if newly {
-            self.streams[SpaceId::Handshake as usize].finish_receiving()?;
+            self.finish_receiving(SpaceId::Handshake)?;
             self.scratch = Vec::new();
         }
-        if keys.wants_next()
-            && let Some(next) = self.session.next_packet_keys()
-        {
-            keys.provide_next(next);
-        }
         Ok(newly)
+    }
+
+    /// Keys of a higher level are there: the stream of `space` must have been read to its end.
+    fn finish_receiving(&mut self, space: SpaceId) -> Result<(), TransportError> {
+        self.streams.get_mut(space).map_or(Ok(()), CryptoStream::finish_receiving)
     }
 }

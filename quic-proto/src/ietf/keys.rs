@@ -4,24 +4,43 @@
 //! Owned here: every packet and header key of a connection, the key phase, and the counts that limit the use of keys.
 //!
 //! Invariants: what is discarded never comes back, except that new Initial keys may replace old ones (Retry). Of the 1-RTT receive
-//! keys there are up to three: of the current phase, of the next one (given in by the caller as soon as
-//! [`wants_next`](Ladder::wants_next) says so, so that no packet has to wait for a derivation, RFC 9001 §6.3), and of the previous one.
+//! keys there are up to three: of the current phase, of the next one, and of the previous one.
+//!
+//! The next keys are given in by the caller. RFC 9001 §6.3: "Endpoints are generally expected to have current and next receive packet
+//! protection keys available", since to generate them while a packet is processed "creates a timing signal that could be used by an
+//! attacker to learn when key updates happen". They weigh as much as the current ones and take a twentieth of a handshake, while most
+//! connections end without an update. So they are made when the connection has lived for [`SETTLED`] packets, with one that is like
+//! any other, and when the previous keys go ([`wants_next`](Ladder::wants_next)). Before that, the first packet that shows the other phase
+//! has them made ([`lacks_next`](Ladder::lacks_next)), authentic or not: "An endpoint MAY generate new keys as part of packet
+//! processing". "Once generated, the next set of packet protection keys SHOULD be retained, even if the packet that was received was
+//! subsequently discarded", so that there is one such signal in the life of a connection at most.
 //!
 //! Timers: one, [`deadline`](Ladder::deadline), when the previous receive key is discarded (RFC 9001 §6.5).
 
-use crate::crypto::{DirectionalKeys, HeaderKey, Keys, NewKeys, PacketKey, PacketKeys};
+use crate::crypto::{BoxedHeaderKey, BoxedPacketKey, DirectionalKeys, Keys, NewKeys, PacketKey, PacketKeys};
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::Level;
 use crate::time::Instant;
 
+/// How many packet numbers of the first phase go by before the next keys are made. Arbitrary: an update so early is a test's, or an
+/// attacker's who tells us what he knows.
+const SETTLED: u64 = 64;
+
 /// All keys of a connection.
 #[derive(Default)]
 pub struct Ladder {
-    /// By [`Level`]; the entry of [`Level::OneRtt`] is the current phase.
-    rungs: [Rung; 4],
+    rungs: Rungs,
     update: Update,
     /// Packets that failed to open, over all keys (RFC 9001 §6.6).
     failures: u64,
+}
+
+/// The keys of all levels.
+struct Rungs {
+    /// Of the current phase.
+    one_rtt: Rung,
+    /// By [`Level`]. They go together when the handshake is over.
+    early: Option<Box<[Rung; 3]>>,
 }
 
 /// The keys of one level.
@@ -59,7 +78,7 @@ struct Update {
 
 /// The receive key of the phase before the current one.
 struct Previous {
-    key: Box<dyn PacketKey>,
+    key: BoxedPacketKey,
     /// `None` until a packet of the current phase was opened.
     discard_at: Option<Instant>,
 }
@@ -109,8 +128,8 @@ pub enum UpdateRefused {
     /// RFC 9001 §6.5: not as long as keys of the update before are kept.
     #[error("the last key update was a moment ago")]
     TooSoon,
-    /// The next keys were not given in.
-    #[error("the next keys are not there yet")]
+    /// There are no keys to go on with.
+    #[error("there are no next keys")]
     NoKeys,
 }
 
@@ -131,22 +150,16 @@ impl Ladder {
 
     /// Installs the keys of early data: of the two ends one only sends them and the other only receives them.
     pub fn install_early(&mut self, local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) {
-        let rung = self.rung_mut(Level::ZeroRtt);
-        if !rung.discarded {
-            *rung = Rung::new(local, remote);
-        }
+        self.rungs.install(Level::ZeroRtt, Rung::new(local, remote));
     }
 
     fn install_at(&mut self, level: Level, keys: Keys) {
-        let rung = self.rung_mut(level);
-        if !rung.discarded {
-            *rung = Rung::new(Some(keys.local), Some(keys.remote));
-        }
+        self.rungs.install(level, Rung::new(Some(keys.local), Some(keys.remote)));
     }
 
     /// Discards the keys of a level for good (RFC 9001 §4.9).
     pub fn discard(&mut self, level: Level) {
-        *self.rung_mut(level) = Rung { discarded: true, ..Rung::default() };
+        self.rungs.discard(level);
         if level == Level::OneRtt {
             self.update = Update::default();
         }
@@ -154,32 +167,32 @@ impl Ladder {
 
     /// Whether packets of this level can be sealed.
     pub fn can_seal(&self, level: Level) -> bool {
-        self.rung(level).local.is_some()
+        self.rungs.get(level).is_some_and(|rung| rung.local.is_some())
     }
 
     /// Whether packets of this level can be opened.
     pub fn can_open(&self, level: Level) -> bool {
-        self.rung(level).remote.is_some()
+        self.rungs.get(level).is_some_and(|rung| rung.remote.is_some())
     }
 
     /// Whether keys of this level were there and are no more: its packets need not be kept for later.
     pub fn is_discarded(&self, level: Level) -> bool {
-        self.rung(level).discarded
+        self.rungs.get(level).is_none_or(|rung| rung.discarded)
     }
 
     /// The header protection key for what we send.
-    pub fn header_key_local(&self, level: Level) -> Option<&dyn HeaderKey> {
-        self.rung(level).local.as_ref().map(|keys| &*keys.header)
+    pub fn header_key_local(&self, level: Level) -> Option<&BoxedHeaderKey> {
+        self.rungs.get(level)?.local.as_ref().map(|keys| &keys.header)
     }
 
     /// The header protection key for what the peer sends.
-    pub fn header_key_remote(&self, level: Level) -> Option<&dyn HeaderKey> {
-        self.rung(level).remote.as_ref().map(|keys| &*keys.header)
+    pub fn header_key_remote(&self, level: Level) -> Option<&BoxedHeaderKey> {
+        self.rungs.get(level)?.remote.as_ref().map(|keys| &keys.header)
     }
 
     /// Length in bytes of the tag at the end of packets that we send at this level; 0 without keys.
     pub fn tag_len(&self, level: Level) -> usize {
-        self.rung(level).tag_len
+        self.rungs.get(level).map_or(0, |rung| rung.tag_len)
     }
 
     /// The Key Phase bit for the next 1-RTT packet.
@@ -198,7 +211,7 @@ impl Ladder {
         packet: &mut [u8],
         header_len: usize,
     ) -> Result<(), SealError> {
-        let rung = &mut self.rungs[level as usize];
+        let rung = self.rungs.get_mut(level).ok_or(SealError::NoKeys)?;
         let key = &rung.local.as_ref().ok_or(SealError::NoKeys)?.packet;
         // RFC 9001 §6.6: "If the total number of encrypted packets with the same key exceeds the confidentiality limit for the
         // selected AEAD, the endpoint MUST stop using those keys."
@@ -227,7 +240,7 @@ impl Ladder {
         payload: &mut [u8],
         discard_at: impl FnOnce() -> Instant,
     ) -> Result<Opened, OpenError> {
-        let Some(remote) = &self.rungs[level as usize].remote else { return Err(OpenError::NoKeys) };
+        let remote = self.rungs.get(level).and_then(|rung| rung.remote.as_ref()).ok_or(OpenError::NoKeys)?;
         let phase =
             if level == Level::OneRtt { self.update.select(key_phase, number) } else { Some(Phase::Current) };
         // Without a key for a phase the packet is dropped, but not before the current key has taken the time that opening takes.
@@ -306,7 +319,7 @@ impl Ladder {
 
     /// Puts the next keys in the place of the current ones, both ways.
     fn advance(&mut self) {
-        let rung = &mut self.rungs[Level::OneRtt as usize];
+        let rung = &mut self.rungs.one_rtt;
         let (Some(local), Some(remote)) = (&mut rung.local, &mut rung.remote) else { return };
         let Some(next) = self.update.next.take() else { return };
         local.packet = next.local;
@@ -328,10 +341,16 @@ impl Ladder {
         self.update.confirmed = true;
     }
 
-    /// Whether the next generation of 1-RTT packet keys should be given to [`provide_next`](Self::provide_next) when the handshake
-    /// has them. It is asked for at once, and after an update when the previous key is gone (RFC 9001 §6.3 allows that).
+    /// Whether it is time to give the next generation of 1-RTT packet keys to [`provide_next`](Self::provide_next). After an update that
+    /// is when the previous key is gone, as RFC 9001 §6.3 allows.
     pub fn wants_next(&self) -> bool {
-        self.can_open(Level::OneRtt) && self.update.next.is_none() && self.update.previous.is_none()
+        self.update.next.is_none() && self.update.previous.is_none() && self.update.is_settled()
+    }
+
+    /// Whether a 1-RTT packet of this phase cannot do without the next keys, and they were not given in.
+    pub fn lacks_next(&self, key_phase: bool) -> bool {
+        let update = &self.update;
+        key_phase != update.phase && update.next.is_none() && update.previous.is_none()
     }
 
     /// Takes the next generation of packet keys.
@@ -341,16 +360,22 @@ impl Ladder {
 
     /// Whether an update should start now: half of what the current key may seal is used up, and nothing is in the way.
     pub fn needs_update(&self) -> bool {
-        let rung = self.rung(Level::OneRtt);
+        let rung = &self.rungs.one_rtt;
         rung.sealed >= rung.seal_limit / 2 && self.check_update().is_ok()
     }
 
-    /// Starts a key update (RFC 9001 §6.1): the next packet is sealed with new keys.
+    /// Starts a key update (RFC 9001 §6.1): the next packet is sealed with new keys, which `make` gives if they are not there.
     ///
     /// # Errors
     /// If it is too early for one.
-    pub fn initiate_update(&mut self) -> Result<(), UpdateRefused> {
+    pub fn initiate_update(
+        &mut self,
+        make: impl FnOnce() -> Option<PacketKeys>,
+    ) -> Result<(), UpdateRefused> {
         self.check_update()?;
+        if self.update.next.is_none() {
+            self.update.next = Some(make().ok_or(UpdateRefused::NoKeys)?);
+        }
         self.advance();
         Ok(())
     }
@@ -370,9 +395,6 @@ impl Ladder {
         // that confirms that the previous key update was received." The old key is kept for about that long.
         if update.previous.is_some() {
             return Err(UpdateRefused::TooSoon);
-        }
-        if update.next.is_none() {
-            return Err(UpdateRefused::NoKeys);
         }
         Ok(())
     }
@@ -405,17 +427,55 @@ impl Ladder {
             self.update.previous = None;
         }
     }
+}
 
-    fn rung(&self, level: Level) -> &Rung {
-        &self.rungs[level as usize]
+impl Default for Rungs {
+    fn default() -> Self {
+        Self { one_rtt: Rung::default(), early: Some(Box::default()) }
+    }
+}
+
+impl Rungs {
+    #[inline]
+    fn get(&self, level: Level) -> Option<&Rung> {
+        match level {
+            Level::OneRtt => Some(&self.one_rtt),
+            early => self.early.as_ref().map(|rungs| &rungs[early as usize]),
+        }
     }
 
-    fn rung_mut(&mut self, level: Level) -> &mut Rung {
-        &mut self.rungs[level as usize]
+    #[inline]
+    fn get_mut(&mut self, level: Level) -> Option<&mut Rung> {
+        match level {
+            Level::OneRtt => Some(&mut self.one_rtt),
+            early => self.early.as_mut().map(|rungs| &mut rungs[early as usize]),
+        }
+    }
+
+    fn install(&mut self, level: Level, rung: Rung) {
+        if let Some(place) = self.get_mut(level).filter(|place| !place.discarded) {
+            *place = rung;
+        }
+    }
+
+    fn discard(&mut self, level: Level) {
+        let Some(rung) = self.get_mut(level) else { return };
+        *rung = Rung { discarded: true, ..Rung::default() };
+        if let Some([initial, zero_rtt, handshake]) = self.early.as_deref()
+            && initial.discarded
+            && handshake.discarded
+            && zero_rtt.is_empty()
+        {
+            self.early = None;
+        }
     }
 }
 
 impl Rung {
+    fn is_empty(&self) -> bool {
+        self.local.is_none() && self.remote.is_none()
+    }
+
     fn new(local: Option<DirectionalKeys>, remote: Option<DirectionalKeys>) -> Self {
         let seal_limit = local.as_ref().map_or(0, |keys| keys.packet.confidentiality_limit());
         let tag_len = local.as_ref().map_or(0, |keys| keys.packet.tag_len());
@@ -432,6 +492,12 @@ enum Phase {
 }
 
 impl Update {
+    /// Whether the next keys can be expected to be of use.
+    fn is_settled(&self) -> bool {
+        let seen = self.lowest_opened.zip(self.highest_opened);
+        self.highest_old.is_some() || seen.is_some_and(|(lowest, highest)| highest - lowest >= SETTLED)
+    }
+
     /// The key that should open a packet; `None` if we do not have it.
     ///
     /// RFC 9001 §6.5: "A recovered packet number that is lower than any packet number from the current key phase uses the previous

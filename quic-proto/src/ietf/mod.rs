@@ -39,7 +39,7 @@ use crate::time::Instant;
 use crate::timer::Timer;
 use bytes::Bytes;
 use handshake::Handshake;
-use keys::Ladder;
+use keys::{Ladder, UpdateRefused};
 use stash::Stash;
 
 /// The IETF family's state of one connection.
@@ -93,6 +93,7 @@ impl Family for Ietf {
                 self.stash = None;
             }
         }
+        self.make_next_keys_in_time();
         // A closing connection has stopped its timers, and with them this one: it must not come back with a deadline in the past.
         let deadline = self.keys.deadline().filter(|_| engine.lifecycle.is_open());
         engine.timers.set(Timer::KeyDiscard, deadline);
@@ -118,7 +119,7 @@ impl Family for Ietf {
     fn handle_timeout(&mut self, engine: &mut Engine, now: Instant) {
         if engine.timers.expired(Timer::KeyDiscard, now) {
             self.keys.on_timeout(now);
-            self.provide_next_keys();
+            self.make_next_keys_in_time();
         }
     }
 
@@ -151,7 +152,7 @@ impl Family for Ietf {
 
     fn initiate_key_update(&mut self, engine: &mut Engine) -> bool {
         // Not before the handshake is confirmed, nor while an update is unacknowledged (RFC 9001 §6.1).
-        engine.confirmed && self.keys.initiate_update().is_ok()
+        engine.confirmed && self.update_keys().is_ok()
     }
 
     fn take_received_token(&mut self) -> Option<Bytes> {
@@ -160,11 +161,20 @@ impl Family for Ietf {
 }
 
 impl Ietf {
-    /// Gives the ladder the next packet keys when it wants them.
-    fn provide_next_keys(&mut self) {
-        if self.keys.wants_next()
-            && let Some(next) = self.handshake.session_mut().next_packet_keys()
-        {
+    /// Starts a key update.
+    fn update_keys(&mut self) -> Result<(), UpdateRefused> {
+        self.keys.initiate_update(|| self.handshake.session_mut().next_packet_keys())
+    }
+
+    /// Gives the ladder the next packet keys when it is time.
+    fn make_next_keys_in_time(&mut self) {
+        if self.keys.wants_next() {
+            self.make_next_keys();
+        }
+    }
+
+    fn make_next_keys(&mut self) {
+        if let Some(next) = self.handshake.session_mut().next_packet_keys() {
             self.keys.provide_next(next);
         }
     }
@@ -194,7 +204,9 @@ impl Ietf {
 impl FamilyTokens for Ietf {
     fn on_acked(&mut self, token: Token) {
         if let Token::Crypto { space, offset, len } = token {
-            self.handshake.stream(space).on_acked(offset, len);
+            if let Some(stream) = self.handshake.stream(space) {
+                stream.on_acked(offset, len);
+            }
         } else if token == Token::NewToken {
             self.new_token = None;
         }
@@ -202,7 +214,11 @@ impl FamilyTokens for Ietf {
 
     fn on_lost(&mut self, token: Token) {
         match token {
-            Token::Crypto { space, offset, len } => self.handshake.stream(space).on_lost(offset, len),
+            Token::Crypto { space, offset, len } => {
+                if let Some(stream) = self.handshake.stream(space) {
+                    stream.on_lost(offset, len);
+                }
+            }
             Token::HandshakeDone => self.handshake_done_owed = true,
             Token::NewToken => self.new_token_owed = self.new_token.clone(),
             _ => {}

@@ -14,6 +14,7 @@ use crate::engine::packet::Opened;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Cid, Level, ResetToken};
 use crate::net::Ecn;
+use crate::recovery::AckTracker;
 use crate::time::Instant;
 
 /// What the packets of a datagram have in common.
@@ -163,6 +164,23 @@ impl Ietf {
         self.peer_initial_scid.is_none_or(|scid| scid == long.scid)
     }
 
+    /// A packet without a key to it. Returns whether it is kept for later.
+    fn set_aside(
+        &mut self,
+        engine: &mut Engine,
+        now: Instant,
+        ecn: Option<Ecn>,
+        level: Level,
+        packet: &[u8],
+    ) -> bool {
+        // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
+        let path = engine.paths.active().tuple;
+        let kept = !self.keys.is_discarded(level)
+            && self.stash.as_mut().is_some_and(|stash| stash.push(level, path, ecn, now, packet));
+        engine.stats.discarded_packets += u64::from(!kept);
+        kept
+    }
+
     /// Opens one packet and takes its frames. Returns whether it was authentic (or is kept for later).
     fn open_packet(
         &mut self,
@@ -177,15 +195,7 @@ impl Ietf {
         // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
         let early = level == Level::OneRtt && !self.handshake.is_complete();
         let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
-            // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
-            if !self.keys.is_discarded(level)
-                && let Some(stash) = &mut self.stash
-                && stash.push(level, engine.paths.active().tuple, ecn, now, packet)
-            {
-                return true;
-            }
-            engine.stats.discarded_packets += 1;
-            return false;
+            return self.set_aside(engine, now, ecn, level, packet);
         };
         let Some(Unprotected { first, number_len, truncated }) =
             header_protection::unprotect(key, packet, number_at)
@@ -194,10 +204,13 @@ impl Ietf {
             return false;
         };
         let space = level.space();
-        let expected = engine.acks[space as usize].largest().map_or(0, |largest| largest + 1);
+        let expected = engine.acks.get(space).and_then(AckTracker::largest).map_or(0, |largest| largest + 1);
         let number = packet_number::decode(truncated, number_len, expected);
         let (head, body) = packet.split_at_mut(number_at + number_len);
         let key_phase = level == Level::OneRtt && first & header::KEY_PHASE != 0;
+        if level == Level::OneRtt && self.keys.lacks_next(key_phase) {
+            self.make_next_keys();
+        }
         let discard_at = || now + engine.pto() * 3;
         let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
             Ok(opened) => {
@@ -219,7 +232,7 @@ impl Ietf {
         }
         // RFC 9000 §12.3: "A receiver MUST discard a newly unprotected packet unless it is certain that it has not processed another
         // packet with the same packet number from the same packet number space."
-        if engine.acks[space as usize].is_duplicate(number) {
+        if engine.acks.get(space).is_none_or(|acks| acks.is_duplicate(number)) {
             engine.stats.discarded_packets += 1;
             return true;
         }

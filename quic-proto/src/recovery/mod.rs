@@ -31,6 +31,7 @@ use crate::error::TransportError;
 use crate::id::{PacketNumber, SpaceId};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+use crate::util::PerSpace;
 use loss::{Episode, Losses, Scan};
 use pto::Pto;
 use reordering::Reordering;
@@ -50,6 +51,8 @@ pub struct RecoveryConfig {
     pub skip_numbers: bool,
     /// The number of the first packet in each space.
     pub first_number: PacketNumber,
+    /// All packets share the Data space.
+    pub single_space: bool,
 }
 
 impl Default for RecoveryConfig {
@@ -59,6 +62,7 @@ impl Default for RecoveryConfig {
             peer_max_ack_delay: Duration::from_millis(25),
             skip_numbers: true,
             first_number: 0,
+            single_space: false,
         }
     }
 }
@@ -131,7 +135,7 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub struct Recovery {
     config: RecoveryConfig,
-    spaces: [Space; 3],
+    spaces: PerSpace<Space>,
     pto: Pto,
     episode: Episode,
     reordering: Reordering,
@@ -144,7 +148,10 @@ impl Recovery {
     pub fn new(config: RecoveryConfig) -> Self {
         Self {
             config,
-            spaces: std::array::from_fn(|_| Space::new(config.first_number)),
+            spaces: match config.single_space {
+                true => PerSpace::single(Space::new(config.first_number)),
+                false => PerSpace::new(|_| Space::new(config.first_number)),
+            },
             pto: Pto::default(),
             episode: Episode::default(),
             reordering: Reordering::new(config.packet_threshold),
@@ -158,20 +165,20 @@ impl Recovery {
         self.config.peer_max_ack_delay = delay;
     }
 
-    /// The number for the next packet. It stays the same until [`on_sent`](Self::on_sent) is told of it.
+    /// The number for the next packet, 0 in a space that is over. It stays the same until [`on_sent`](Self::on_sent) is told of it.
     pub fn next_packet_number(&mut self, space: SpaceId, rng: &mut dyn Rng) -> PacketNumber {
         let skips = self.config.skip_numbers && space == SpaceId::Data;
-        self.space_mut(space).next_number(skips, rng)
+        self.spaces.get_mut(space).map_or(0, |space| space.next_number(skips, rng))
     }
 
     /// The largest number that the peer acknowledged.
     pub fn largest_acked(&self, space: SpaceId) -> Option<PacketNumber> {
-        self.space(space).largest_acked
+        self.spaces.get(space)?.largest_acked
     }
 
     /// Whether [`MAX_TRACKED`] numbers are unsettled: nothing may be sent in this space until the peer acknowledges something.
     pub fn is_full(&self, space: SpaceId) -> bool {
-        self.space(space).is_full()
+        self.spaces.get(space).is_some_and(Space::is_full)
     }
 
     /// A packet was sent. An ack-eliciting one pays for a probe that was owed.
@@ -183,9 +190,7 @@ impl Recovery {
         packet: SentPacket,
         cc: &mut dyn Controller,
     ) {
-        if self.space(space).discarded {
-            return;
-        }
+        let Some(space) = self.spaces.get_mut(space) else { return };
         if packet.ack_eliciting {
             self.pto.restart(now);
         }
@@ -194,7 +199,7 @@ impl Recovery {
             self.in_flight += u64::from(packet.bytes);
             mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.drained);
         }
-        self.space_mut(space).on_sent(number, packet, mark);
+        space.on_sent(number, packet, mark);
     }
 
     /// An ACK frame came. `ranges` descend, as they do on the wire.
@@ -210,17 +215,17 @@ impl Recovery {
         ctx: &mut Ctx<'_>,
         out: &mut Outcome,
     ) -> Result<(), TransportError> {
-        if self.space(space).discarded {
-            return Ok(());
-        }
-        self.space(space).check_sent(&(ack.largest..=ack.largest))?;
+        let Some(state) = self.spaces.get(space) else { return Ok(()) };
+        state.check_sent(&(ack.largest..=ack.largest))?;
         let acked = self.take_acked(space, ranges, ctx.rtt, out)?;
-        let state = self.space_mut(space);
+        let Some(state) = self.spaces.get_mut(space) else { return Ok(()) };
         out.largest_grew = state.largest_acked < Some(ack.largest);
         state.largest_acked = state.largest_acked.max(Some(ack.largest));
         let Some((newest_number, newest)) = acked.newest else { return Ok(()) };
         out.newest_acked = Some(newest);
-        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path {
+        // A packet that is acknowledged before it was to leave was not held back until then, or its acknowledgement is made up.
+        let plausible = newest <= now;
+        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && plausible {
             // RFC 9002 §5.1: a sample only if "the largest acknowledged packet number is newly acknowledged, and at least one of the
             // newly acknowledged packets was ack-eliciting". §5.3: the delay of Initial packets MAY be ignored: it is not intended.
             let delay = if space == SpaceId::Initial { Duration::ZERO } else { ack.delay };
@@ -229,7 +234,9 @@ impl Recovery {
             out.rtt_sample = true;
         }
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {
-            self.space_mut(other).break_run(newest);
+            if let Some(other) = self.spaces.get_mut(other) {
+                other.break_run(newest);
+            }
         }
         let mut sample = self.ack_sample(now, &acked, ctx);
         if let Some(sample) = &sample {
@@ -247,9 +254,7 @@ impl Recovery {
         if ctx.situation.peer_completed_address_validation {
             // §6.2.1: "The PTO backoff factor is reset when an acknowledgment is received, except" by such an unsure client.
             self.pto.reset(now);
-            for space in &mut self.spaces {
-                space.probes_owed = 0;
-            }
+            self.spaces.iter_mut().for_each(|space| space.probes_owed = 0);
         } else {
             self.pto.restart(now);
         }
@@ -291,7 +296,7 @@ impl Recovery {
         }
         self.pto.back_off(now);
         for id in SpaceId::ALL {
-            let space = self.space_mut(id);
+            let Some(space) = self.spaces.get_mut(id) else { continue };
             // §6.2.4: one probe at least, two at most; and "the sender SHOULD send ack-eliciting packets from other packet number
             // spaces with in-flight data, coalescing packets if possible".
             let owed = match (id == target, space.eliciting > 0) {
@@ -316,17 +321,19 @@ impl Recovery {
 
     /// How many ack-eliciting packets must be sent as probes in this space, whatever the congestion window says (RFC 9002 §7.5).
     pub fn probes_owed(&self, space: SpaceId) -> u8 {
-        self.space(space).probes_owed
+        self.spaces.get(space).map_or(0, |space| space.probes_owed)
     }
 
     /// Nothing can or need be sent as a probe: none is owed any more.
     pub fn waive_probes(&mut self, space: SpaceId) {
-        self.space_mut(space).probes_owed = 0;
+        if let Some(space) = self.spaces.get_mut(space) {
+            space.probes_owed = 0;
+        }
     }
 
     /// Appends the tokens of the oldest outstanding packet that carried something worth repeating, for a probe without new data.
     pub fn probe_tokens(&self, space: SpaceId, out: &mut Vec<Token>) {
-        let space = self.space(space);
+        let Some(space) = self.spaces.get(space) else { return };
         let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_));
         let outstanding = space.ring.range(space.cursor..=u64::MAX);
         let oldest = outstanding
@@ -343,9 +350,9 @@ impl Recovery {
         // count of bytes in flight."
         let generation = self.generation;
         let mut flight = 0;
-        let state = self.space_mut(space);
-        state.forget(|tracked| flight += tracked.flight(generation));
-        state.discarded = true;
+        if let Some(mut state) = self.spaces.discard(space) {
+            state.forget(|tracked| flight += tracked.flight(generation));
+        }
         self.in_flight -= flight;
         self.pto.reset(now);
     }
@@ -355,7 +362,8 @@ impl Recovery {
     pub fn on_not_processed(&mut self, now: Instant, space: SpaceId, out: &mut Outcome) {
         let generation = self.generation;
         let mut flight = 0;
-        self.space_mut(space).forget(|tracked| {
+        let Some(space) = self.spaces.get_mut(space) else { return };
+        space.forget(|tracked| {
             flight += tracked.flight(generation);
             if tracked.state == State::Outstanding {
                 out.lost.extend_from_slice(&tracked.packet.tokens);
@@ -366,15 +374,22 @@ impl Recovery {
     }
 
     /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
-    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
-    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
-        let generation = self.generation;
-        let flight = self.space_mut(space).remove_where(generation, |tracked| {
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back. Returns when the oldest of
+    /// them was sent.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) -> Option<Instant> {
+        let (generation, mut oldest) = (self.generation, None);
+        let space = self.spaces.get_mut(space)?;
+        let flight = space.remove_where(generation, |tracked| {
             let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
-            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
+            let which = tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake);
+            if which && oldest.is_none() {
+                oldest = Some(tracked.packet.time);
+            }
+            which
         });
         self.in_flight -= flight;
         self.pto.reset(now);
+        oldest
     }
 
     /// Packets go over another path from now on. Those sent on others no longer count in flight and tell nothing of RTT or congestion
@@ -385,9 +400,7 @@ impl Recovery {
         self.reordering.reset();
         let packets = self.spaces.iter().flat_map(|space| space.ring.iter());
         self.in_flight = packets.map(|(_, tracked)| tracked.flight(generation)).sum();
-        for space in &mut self.spaces {
-            space.run = None;
-        }
+        self.spaces.iter_mut().for_each(|space| space.run = None);
     }
 
     /// Bytes of memory behind the record of what was sent.
@@ -407,19 +420,11 @@ impl Recovery {
 
     /// Whether an ack-eliciting packet is neither acknowledged nor lost.
     pub fn has_ack_eliciting_in_flight(&self, space: SpaceId) -> bool {
-        self.space(space).eliciting > 0
-    }
-
-    fn space(&self, space: SpaceId) -> &Space {
-        &self.spaces[space as usize]
-    }
-
-    fn space_mut(&mut self, space: SpaceId) -> &mut Space {
-        &mut self.spaces[space as usize]
+        self.spaces.get(space).is_some_and(|space| space.eliciting > 0)
     }
 
     fn earliest_loss(&self) -> Option<(Instant, SpaceId)> {
-        SpaceId::ALL.into_iter().filter_map(|space| Some((self.space(space).loss_time?, space))).min()
+        SpaceId::ALL.into_iter().filter_map(|space| Some((self.spaces.get(space)?.loss_time?, space))).min()
     }
 
     /// Settles what `ranges` newly acknowledge.
@@ -431,7 +436,8 @@ impl Recovery {
         out: &mut Outcome,
     ) -> Result<Acked, TransportError> {
         let mut acked = Acked::default();
-        let (generation, space) = (self.generation, &mut self.spaces[space as usize]);
+        let generation = self.generation;
+        let Some(space) = self.spaces.get_mut(space) else { return Ok(acked) };
         for range in ranges {
             let settle = |number, tracked| acked.settle(number, &tracked, generation, &mut self.episode, out);
             if !space.take_acked(range, settle)? {
@@ -467,7 +473,8 @@ impl Recovery {
             max_ack_delay: self.config.peer_max_ack_delay,
             generation: self.generation,
         };
-        let (space, begun) = (&mut self.spaces[space as usize], self.episode.number());
+        let Some(space) = self.spaces.get_mut(space) else { return };
+        let begun = self.episode.number();
         let Losses { flight, congestion_bytes, newest, persistent } =
             space.detect_lost(&scan, &mut self.episode, ctx.cc, out);
         space.forget_old_losses(&scan);

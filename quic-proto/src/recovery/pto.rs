@@ -7,6 +7,7 @@ use super::rtt::Rtt;
 use super::space::Space;
 use crate::id::SpaceId;
 use crate::time::{Duration, Instant};
+use crate::util::PerSpace;
 
 /// Beyond this many doublings the timeout stays: longer than any idle timeout, and no arithmetic overflows.
 const MAX_BACKOFF: u32 = 20;
@@ -63,7 +64,7 @@ impl Pto {
     /// When the probe timeout expires, and in which space (`GetPtoTimeAndSpace`); `None` if it may not be set.
     pub(super) fn deadline(
         &self,
-        spaces: &[Space; 3],
+        spaces: &PerSpace<Space>,
         rtt: &Rtt,
         max_ack_delay: Duration,
         situation: Situation,
@@ -78,11 +79,12 @@ impl Pto {
             // §6.2.1: "An endpoint MUST NOT set its PTO timer for the Application Data packet number space until the handshake is
             // confirmed."
             .filter(|space| *space != SpaceId::Data || situation.handshake_confirmed)
-            .filter(|space| spaces[*space as usize].eliciting > 0)
-            .filter_map(|space| {
+            .filter_map(|space| Some((space, spaces.get(space)?)))
+            .filter(|(_, state)| state.eliciting > 0)
+            .filter_map(|(space, state)| {
                 // §6.2.1: in Initial and Handshake "the max_ack_delay in the PTO period computation is set to 0".
                 let delay = if space == SpaceId::Data { max_ack_delay } else { Duration::ZERO };
-                let sent = spaces[space as usize].last_eliciting?;
+                let sent = state.last_eliciting?;
                 Some((sent + (rtt.pto_base() + delay).saturating_mul(backoff), space))
             })
             .min();
@@ -93,9 +95,8 @@ impl Pto {
         // Nor may 1-RTT packets be all that is outstanding, without a timer, before the handshake is confirmed: handshake bytes that were
         // declared lost may stand behind them at a full congestion window, and a peer that misses those bytes acknowledges nothing of
         // what fills it. Only a probe gets past (§7.5), in the space in which the peer can read it.
-        let stuck = !situation.handshake_confirmed
-            && situation.has_handshake_keys
-            && spaces[SpaceId::Data as usize].eliciting > 0;
+        let stuck =
+            !situation.handshake_confirmed && situation.has_handshake_keys && spaces.data().eliciting > 0;
         if earliest.is_none() && (stuck || !situation.peer_completed_address_validation) {
             let space = if situation.has_handshake_keys { SpaceId::Handshake } else { SpaceId::Initial };
             return Some((self.restarted + rtt.pto_base().saturating_mul(backoff), space));

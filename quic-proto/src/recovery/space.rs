@@ -85,7 +85,6 @@ pub(super) struct Space {
     pub(super) run: Option<Run>,
     /// The number of the last packet that was declared lost.
     pub(super) last_lost: Option<PacketNumber>,
-    pub(super) discarded: bool,
     acked: RangeSet,
 }
 
@@ -102,7 +101,6 @@ impl Space {
             probes_owed: 0,
             run: None,
             last_lost: None,
-            discarded: false,
             acked: RangeSet::new(),
         }
     }
@@ -121,7 +119,7 @@ impl Space {
     }
 
     pub(super) fn on_sent(&mut self, number: PacketNumber, packet: SentPacket, mark: DeliveryMark) {
-        debug_assert!(number >= self.numbers.next && !self.discarded, "a number that was given out, once");
+        debug_assert!(number >= self.numbers.next, "a number that was given out, once");
         self.make_room();
         self.numbers.next = self.numbers.next.max(number + 1);
         if packet.ack_eliciting {
@@ -192,7 +190,7 @@ impl Space {
 
     /// Forgets the packets that `which` tells, without a word to anybody. Returns how many of their bytes were in flight on the path
     /// `generation`.
-    pub(super) fn remove_where(&mut self, generation: u32, which: impl Fn(&Tracked) -> bool) -> u64 {
+    pub(super) fn remove_where(&mut self, generation: u32, mut which: impl FnMut(&Tracked) -> bool) -> u64 {
         let numbers: SmallVec<[PacketNumber; 8]> =
             self.ring.iter().filter(|(_, tracked)| which(tracked)).map(|(number, _)| number).collect();
         let mut flight = 0;

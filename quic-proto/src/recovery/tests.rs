@@ -437,10 +437,10 @@ fn old_losses_are_forgotten() {
     let mut sender = Sender::data();
     (0..4).for_each(|n| assert_eq!(sender.send(n), n));
     sender.ack(103, &[3..=3, 1..=2]);
-    assert_eq!(sender.recovery.spaces[2].ring.len(), 1, "the loss is remembered");
+    assert_eq!(sender.recovery.spaces.data().ring.len(), 1, "the loss is remembered");
     let number = sender.send(5000);
     sender.ack(5100, &[number..=number]);
-    assert_eq!(sender.recovery.spaces[2].ring.span(), 0);
+    assert_eq!(sender.recovery.spaces.data().ring.span(), 0);
     assert!(sender.ack(5101, &[0..=number]).acked.is_empty());
 }
 
@@ -502,7 +502,7 @@ fn lone_acks_cost_bounded_memory() {
         sender.send_packet(SpaceId::Data, lone, at(0));
     }
     assert!(!sender.recovery.is_full(SpaceId::Data));
-    assert!(sender.recovery.spaces[2].ring.span() <= MAX_TRACKED);
+    assert!(sender.recovery.spaces.data().ring.span() <= MAX_TRACKED);
     assert_eq!(sender.deadline(), None, "nobody will acknowledge them");
 }
 
@@ -573,13 +573,13 @@ proptest! {
             }
             let outstanding = model.values().filter(|(eliciting, lost)| *eliciting && !lost).count();
             prop_assert_eq!(sender.recovery.bytes_in_flight(), outstanding as u64 * 1000);
-            prop_assert_eq!(sender.recovery.spaces[2].eliciting as usize, outstanding);
+            prop_assert_eq!(sender.recovery.spaces.data().eliciting as usize, outstanding);
             prop_assert_eq!(sender.deadline().is_some(), outstanding > 0 || sender.recovery.earliest_loss().is_some());
         }
         let last = sender.recovery.next_packet_number(SpaceId::Data, &mut sender.rng) - 1;
         sender.ack(now, &[0..=last]);
         prop_assert_eq!(sender.recovery.bytes_in_flight(), 0);
-        prop_assert_eq!(sender.recovery.spaces[2].ring.span(), 0);
+        prop_assert_eq!(sender.recovery.spaces.data().ring.span(), 0);
         prop_assert_eq!(sender.cc.sent % 1000, 0);
     }
 }

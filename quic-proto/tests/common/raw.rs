@@ -7,7 +7,9 @@ use quic_proto::connection::Connection;
 use quic_proto::crypto::header_protection::{protect, unprotect};
 use quic_proto::crypto::initial::initial_keys;
 use quic_proto::crypto::null::{NullClient, NullLimits, NullServer};
-use quic_proto::crypto::{Keys, NewKeys, PacketKey, TlsClientConfig, TlsServerConfig, TlsSession};
+use quic_proto::crypto::{
+    BoxedPacketKey, Keys, NewKeys, PacketKey, TlsClientConfig, TlsServerConfig, TlsSession,
+};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::ConnectionError;
 use quic_proto::event::Event;
@@ -53,7 +55,7 @@ pub struct Raw {
     session: Option<Box<dyn TlsSession>>,
     keys: [Option<Keys>; 3],
     phase: bool,
-    old_key: Option<Box<dyn PacketKey>>,
+    old_key: Option<BoxedPacketKey>,
     crypto_sent: [u64; 3],
     pub dcid: Cid,
     /// Where the real end sent its short packets, and to which id of ours.
@@ -298,7 +300,7 @@ impl Raw {
             packet[at..at + 2].copy_from_slice(&(0x4000 | (len - number_at) as u16).to_be_bytes());
         }
         keys.local.packet.seal(number, packet, number_at + 4);
-        protect(&*keys.local.header, packet, number_at, 4);
+        protect(&keys.local.header, packet, number_at, 4);
         buf.truncate(len);
         buf
     }
@@ -363,7 +365,7 @@ impl Raw {
             let (packet, tail) = rest.split_at_mut(len);
             rest = tail;
             let Some(keys) = &self.keys[slot(level)] else { continue };
-            let head = unprotect(&*keys.remote.header, packet, number_at).unwrap();
+            let head = unprotect(&keys.remote.header, packet, number_at).unwrap();
             let (head_bytes, body) = packet.split_at_mut(number_at + head.number_len);
             // Few packets are exchanged: the number is as it was sent.
             let number = head.truncated.into();

@@ -1,6 +1,8 @@
 //! Keys without security: the payload stays as it is, the tag is a checksum, the header mask is zero.
 
-use crate::crypto::{DirectionalKeys, HeaderKey, Keys, NotAuthentic, PacketKey};
+use crate::crypto::{
+    BoxedHeaderKey, BoxedPacketKey, DirectionalKeys, HeaderKey, Keys, NotAuthentic, PacketKey,
+};
 use crate::id::Side;
 
 /// Limits of each key, so that tests can reach them.
@@ -43,7 +45,10 @@ pub(super) fn keys(secret: u64, generation: Generation, side: Side, limits: Null
             Generation::OneRtt(updates) => 1 + updates,
         };
         let id = fnv(fnv(secret, &[sender as u8]), &generation.to_be_bytes());
-        DirectionalKeys { header: Box::new(NullHeaderKey), packet: Box::new(NullPacketKey { id, limits }) }
+        DirectionalKeys {
+            header: BoxedHeaderKey::new(NullHeaderKey),
+            packet: BoxedPacketKey::new(NullPacketKey { id, limits }),
+        }
     };
     Keys { local: direction(side), remote: direction(!side) }
 }

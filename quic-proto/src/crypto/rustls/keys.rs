@@ -3,9 +3,10 @@
 use crate::crypto::{DirectionalKeys, HeaderKey, Keys, NotAuthentic, PacketKey, PacketKeys};
 use ::rustls::quic;
 
-struct TlsPacketKey(Box<dyn quic::PacketKey>);
+/// A packet key of rustls.
+pub(in crate::crypto) struct RustlsPacketKey(Box<dyn quic::PacketKey>);
 
-impl PacketKey for TlsPacketKey {
+impl PacketKey for RustlsPacketKey {
     fn seal(&self, number: u64, packet: &mut [u8], header_len: usize) {
         let (header, payload) = packet.split_at_mut(header_len);
         let (payload, tag) = payload.split_at_mut(payload.len() - self.0.tag_len());
@@ -33,9 +34,10 @@ impl PacketKey for TlsPacketKey {
     }
 }
 
-struct TlsHeaderKey(Box<dyn quic::HeaderProtectionKey>);
+/// A header protection key of rustls.
+pub(in crate::crypto) struct RustlsHeaderKey(Box<dyn quic::HeaderProtectionKey>);
 
-impl HeaderKey for TlsHeaderKey {
+impl HeaderKey for RustlsHeaderKey {
     fn mask(&self, sample: &[u8; 16]) -> [u8; 5] {
         // rustls applies masks and does not show them. Applied to the header of a short packet with a number of 4 zero bytes, what
         // comes out is the mask, but for the 3 high bits of its first byte, which nothing uses.
@@ -51,8 +53,8 @@ impl HeaderKey for TlsHeaderKey {
 
 fn direction(keys: quic::DirectionalKeys) -> DirectionalKeys {
     DirectionalKeys {
-        header: Box::new(TlsHeaderKey(keys.header)),
-        packet: Box::new(TlsPacketKey(keys.packet)),
+        header: RustlsHeaderKey(keys.header).into(),
+        packet: RustlsPacketKey(keys.packet).into(),
     }
 }
 
@@ -61,5 +63,5 @@ pub(super) fn wrap(keys: quic::Keys) -> Keys {
 }
 
 pub(super) fn wrap_packet_keys(keys: quic::PacketKeySet) -> PacketKeys {
-    PacketKeys { local: Box::new(TlsPacketKey(keys.local)), remote: Box::new(TlsPacketKey(keys.remote)) }
+    PacketKeys { local: RustlsPacketKey(keys.local).into(), remote: RustlsPacketKey(keys.remote).into() }
 }

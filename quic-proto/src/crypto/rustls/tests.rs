@@ -1,5 +1,7 @@
 use super::*;
+use crate::crypto::PacketKey;
 use crate::crypto::testing::{End, check_complete, shake};
+use crate::error::TransportErrorCode;
 use crate::id::Side;
 use ::rustls::RootCertStore;
 use ::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -46,6 +48,7 @@ fn handshake_with_every_suite_and_version() {
             assert_eq!(client.session.cipher_suite(), Some(name));
             assert_eq!(client.session.peer_certificates(), [certificate]);
             assert!(server.session.peer_certificates().is_empty());
+            exporters_agree(&client, &server);
             // RFC 9001 §6.6: the limits that come through the adapter.
             let limits = if choice == CipherChoice::ChaCha20Poly1305 {
                 (u64::MAX, 1 << 36)
@@ -56,6 +59,84 @@ fn handshake_with_every_suite_and_version() {
             assert_eq!((key.confidentiality_limit(), key.integrity_limit()), limits);
         }
     }
+}
+
+/// The client's session is rustls' own; the server's is gone, and what it left has to give the same.
+fn exporters_agree(client: &End, server: &End) {
+    let long = [b'l'; 249];
+    let cases: [(&[u8], &[u8], usize); 5] = [
+        (b"label", b"context", 32),
+        (b"", b"", 1),
+        (b"label", b"", 8000),
+        (&long, &[7; 70_000], 48),
+        (b"label", b"", 0),
+    ];
+    for (label, context, len) in cases {
+        let exports = [client, server].map(|end| {
+            let mut out = vec![0; len];
+            let done = end.session.export_keying_material(&mut out, label, context);
+            (done, out)
+        });
+        assert_eq!(exports[0], exports[1], "{len} bytes");
+        assert_eq!(exports[0].0, len > 0);
+    }
+    // HKDF gives no more than 255 hashes (RFC 5869 §2.3), and a label has a length of one byte.
+    assert!(!server.session.export_keying_material(&mut vec![0; 255 * 48 + 1], b"label", b""));
+    assert!(!server.session.export_keying_material(&mut [0; 32], &[b'l'; 250], b""));
+}
+
+#[derive(Debug, Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl ::rustls::KeyLog for Heard {
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        assert_eq!(secret.len(), 32);
+        self.0.lock().unwrap().push(label.to_owned());
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        label != "SERVER_TRAFFIC_SECRET_0"
+    }
+}
+
+#[test]
+fn a_key_log_hears_what_it_asks_for() {
+    let (identity, roots) = identity();
+    let log = Arc::new(Heard::default());
+    let options = ServerOptions {
+        alpn: vec![b"two".to_vec()],
+        ciphers: vec![CipherChoice::Aes128Gcm],
+        key_log: Some(log.clone()),
+        ..ServerOptions::default()
+    };
+    let server = RustlsServer::with_identity(identity, options).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    shake(&mut client, &mut server, 10_000).unwrap();
+    let mut heard = log.0.lock().unwrap().clone();
+    heard.sort();
+    let expected = [
+        "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+        "CLIENT_TRAFFIC_SECRET_0",
+        "EXPORTER_SECRET",
+        "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+    ];
+    assert_eq!(heard, expected);
+    assert!(exporter::listen(|| ()).1.is_none(), "no secret stays behind");
+}
+
+#[test]
+fn a_server_keeps_what_was_agreed_on_and_lets_go_of_the_rest() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    shake(&mut client, &mut server, 10_000).unwrap();
+    assert_eq!(server.session.peer_params(), None, "that was for the handshake");
+    assert_eq!(client.session.peer_params(), Some(&b"server params"[..]));
+    assert_eq!((server.session.alpn(), server.session.server_name()), (Some(&b"two"[..]), Some("localhost")));
+    assert!(server.session.cipher_suite().is_some() && !server.session.is_handshaking());
+    // RFC 8446 §4.6: nothing more may come from a client.
+    let error = server.session.read(&[0]).unwrap_err();
+    assert_eq!(error.code, TransportErrorCode::crypto(10));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::crypto::token::AddressToken;
-use crate::crypto::{TlsConfigError, TlsServerConfig, TlsSession};
+use crate::crypto::{PacketKey, TlsConfigError, TlsServerConfig, TlsSession};
 use crate::endpoint::stateless;
 use crate::id::ResetToken;
 use crate::ietf::wire::header::{LongKind, parse_long};
@@ -61,7 +61,7 @@ impl Bench {
         );
         let packet = &mut self.out[..transmit.len];
         let number_at = parse_long(packet, spec).unwrap().number_offset;
-        crate::crypto::header_protection::unprotect(&*keys.remote.header, packet, number_at).unwrap();
+        crate::crypto::header_protection::unprotect(&keys.remote.header, packet, number_at).unwrap();
         let (header, payload) = packet.split_at_mut(number_at + 1);
         keys.remote.packet.open(0, header, payload).unwrap();
         assert_eq!(payload[0], 0x1c);
@@ -207,7 +207,7 @@ fn a_retry_is_answered_once_from_the_same_address_in_time() {
 fn tokens_of_earlier_connections_validate_and_bad_ones_do_not_matter() {
     let mut bench = Bench::new(|server| server);
     let server = bench.router.server.clone().unwrap();
-    let token = AddressToken { ip: address(1).ip(), issued: EPOCH };
+    let token = AddressToken { ip: address(1).ip(), issued: EPOCH, memo: None };
     let token = server.token_key.seal_address(&mut SeededRng::from_u64(3), &token);
     assert!(bench.incoming(1, initial(&cid(1, 8), &token, 1200)).is_validated());
     assert!(bench.incoming(1, initial(&cid(2, 8), &token, 1200)).may_retry());

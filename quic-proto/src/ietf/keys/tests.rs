@@ -1,5 +1,5 @@
 use super::*;
-use crate::crypto::NotAuthentic;
+use crate::crypto::{HeaderKey, NotAuthentic};
 use crate::id::Side;
 
 const LIMIT: u64 = 8;
@@ -49,8 +49,8 @@ impl HeaderKey for Key {
 
 fn keys(generation: u8, side: Side) -> Keys {
     let direction = |sender| DirectionalKeys {
-        header: Box::new(Key(generation, sender)),
-        packet: Box::new(Key(generation, sender)),
+        header: BoxedHeaderKey::new(Key(generation, sender)),
+        packet: BoxedPacketKey::new(Key(generation, sender)),
     };
     Keys { local: direction(side), remote: direction(!side) }
 }
@@ -67,9 +67,7 @@ impl End {
     fn new(side: Side) -> Self {
         let mut ladder = Ladder::default();
         ladder.install(NewKeys::OneRtt(keys(100, side)));
-        let mut end = Self { ladder, side, number: 0, generation: 100 };
-        end.feed();
-        end
+        Self { ladder, side, number: 0, generation: 100 }
     }
 
     fn pair() -> (Self, Self) {
@@ -79,13 +77,32 @@ impl End {
         (client, server)
     }
 
-    /// Gives in the next keys if they are wanted.
+    /// The next keys.
+    fn next(&mut self) -> PacketKeys {
+        self.generation += 1;
+        let (local, remote) = (Key(self.generation, self.side), Key(self.generation, !self.side));
+        PacketKeys { local: BoxedPacketKey::new(local), remote: BoxedPacketKey::new(remote) }
+    }
+
+    /// Gives in the next keys, which are wanted.
     fn feed(&mut self) {
-        if self.ladder.wants_next() {
-            self.generation += 1;
-            let (local, remote) = (Key(self.generation, self.side), Key(self.generation, !self.side));
-            self.ladder.provide_next(PacketKeys { local: Box::new(local), remote: Box::new(remote) });
-        }
+        assert!(self.ladder.wants_next());
+        let next = self.next();
+        self.ladder.provide_next(next);
+    }
+
+    fn update(&mut self) -> Result<(), UpdateRefused> {
+        let (generation, side) = (self.generation + 1, self.side);
+        let mut made = false;
+        let updated = self.ladder.initiate_update(|| {
+            made = true;
+            Some(PacketKeys {
+                local: BoxedPacketKey::new(Key(generation, side)),
+                remote: BoxedPacketKey::new(Key(generation, !side)),
+            })
+        });
+        self.generation += u8::from(made);
+        updated
     }
 
     fn send(&mut self) -> Packet {
@@ -98,6 +115,10 @@ impl End {
     }
 
     fn open(&mut self, packet: &Packet) -> Result<Opened, OpenError> {
+        if self.ladder.lacks_next(packet.phase) {
+            let next = self.next();
+            self.ladder.provide_next(next);
+        }
         let mut bytes = packet.bytes.clone();
         let (header, payload) = bytes.split_at_mut(1);
         self.ladder.open(Level::OneRtt, packet.phase, packet.number, header, payload, || LATER)
@@ -156,7 +177,7 @@ fn updates_both_ways() {
     assert_eq!(server.take(&first), (false, false));
     client.ladder.on_ack(first.number, false).unwrap();
     let delayed = server.send();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     assert!(client.ladder.key_phase());
     // The old key is kept while the peer has not followed, for as long as that takes.
     assert_eq!(client.ladder.deadline(), None);
@@ -176,37 +197,60 @@ fn updates_both_ways() {
 
     // RFC 9001 §6.5: not while old keys are kept.
     server.ladder.on_ack(answer.number, false).unwrap();
-    assert_eq!(server.ladder.initiate_update(), Err(UpdateRefused::TooSoon));
+    assert_eq!(server.update(), Err(UpdateRefused::TooSoon));
     for end in [&mut client, &mut server] {
         end.ladder.on_timeout(Instant::from_millis(299));
         assert!(end.ladder.deadline().is_some());
         end.ladder.on_timeout(LATER);
         assert_eq!(end.ladder.deadline(), None);
-        assert!(end.ladder.wants_next());
         end.feed();
     }
     assert_eq!(client.open(&late), Err(OpenError::NotAuthentic), "its key is gone");
-    server.ladder.initiate_update().unwrap();
+    server.update().unwrap();
     let back = server.send();
     assert!(!back.phase);
     assert_eq!(client.take(&back), (false, true));
     assert_eq!(server.take(&client.send()), (false, false));
 }
 
+/// RFC 9001 §6.3: "Endpoints are generally expected to have current and next receive packet protection keys available." Not a connection that
+/// ends before it was of use, unless somebody seems to want them.
+#[test]
+fn next_keys_are_made_in_time() {
+    let (mut client, mut server) = End::pair();
+    assert!(!server.ladder.lacks_next(false) && server.ladder.lacks_next(true));
+    for number in [0, 1, SETTLED - 1] {
+        client.number = number;
+        assert_eq!(server.take(&client.send()), (false, false));
+        assert!(!server.ladder.wants_next());
+    }
+    assert_eq!(server.take(&client.send()), (false, false));
+    server.feed();
+    assert!(!server.ladder.wants_next() && !server.ladder.lacks_next(true));
+
+    // After an update they are wanted when the previous ones go, however young the phase is.
+    client.ladder.on_ack(0, false).unwrap();
+    client.update().unwrap();
+    assert_eq!(server.take(&client.send()), (false, true));
+    assert!(!server.ladder.wants_next() && !server.ladder.lacks_next(false));
+    server.ladder.on_timeout(LATER);
+    server.feed();
+}
+
 /// RFC 9001 §6.1.
 #[test]
 fn updates_wait_for_confirmation_and_acknowledgement() {
     let mut end = End::new(Side::Client);
-    assert_eq!(end.ladder.initiate_update(), Err(UpdateRefused::NotConfirmed));
+    assert_eq!(end.update(), Err(UpdateRefused::NotConfirmed));
     end.ladder.on_handshake_confirmed();
     end.number = 5;
     let packet = end.send();
-    assert_eq!(end.ladder.initiate_update(), Err(UpdateRefused::Unacknowledged));
+    assert_eq!(end.update(), Err(UpdateRefused::Unacknowledged));
     end.ladder.on_ack(packet.number - 1, false).unwrap();
-    assert_eq!(end.ladder.initiate_update(), Err(UpdateRefused::Unacknowledged), "of an older phase");
+    assert_eq!(end.update(), Err(UpdateRefused::Unacknowledged), "of an older phase");
     end.ladder.on_ack(packet.number, false).unwrap();
-    assert_eq!(end.ladder.initiate_update(), Ok(()));
-    assert_eq!(end.ladder.initiate_update(), Err(UpdateRefused::Unacknowledged));
+    assert_eq!(end.update(), Ok(()));
+    assert_eq!(end.update(), Err(UpdateRefused::Unacknowledged));
 }
 
 /// RFC 9001 §6.2: the two updates cross; both ends are in the same phase after it.
@@ -218,8 +262,8 @@ fn simultaneous_updates_are_one() {
     server.take(&a);
     client.ladder.on_ack(0, false).unwrap();
     server.ladder.on_ack(0, false).unwrap();
-    client.ladder.initiate_update().unwrap();
-    server.ladder.initiate_update().unwrap();
+    client.update().unwrap();
+    server.update().unwrap();
     let (a, b) = (client.send(), server.send());
     assert_eq!(client.take(&b), (false, false));
     assert_eq!(server.take(&a), (false, false));
@@ -235,7 +279,7 @@ fn old_keys_after_new_ones_are_an_error() {
     client.number = 5;
     let old = client.send();
     client.ladder.on_ack(0, false).unwrap();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     client.number = 1;
     let new = client.send();
     server.take(&old);
@@ -246,7 +290,7 @@ fn old_keys_after_new_ones_are_an_error() {
     client.number = 5;
     let old = client.send();
     client.ladder.on_ack(0, false).unwrap();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     client.number = 3;
     let new = client.send();
     let fine = Packet { number: new.number, phase: new.phase, bytes: new.bytes.clone() };
@@ -265,7 +309,7 @@ fn two_updates_in_a_row_are_an_error() {
     let (mut client, mut server) = End::pair();
     server.take(&client.send());
     client.ladder.on_ack(0, false).unwrap();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     server.take(&client.send());
     server.ladder.on_timeout(LATER);
     server.feed();
@@ -273,7 +317,7 @@ fn two_updates_in_a_row_are_an_error() {
     client.ladder.on_ack(1, false).unwrap();
     client.ladder.update.previous = None;
     client.feed();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     assert_eq!(fatal(server.open(&client.send())), TransportErrorCode::KEY_UPDATE_ERROR);
 }
 
@@ -283,7 +327,7 @@ fn new_keys_acknowledged_with_old_ones_are_an_error() {
     let (mut client, _) = End::pair();
     client.send();
     client.ladder.on_ack(0, false).unwrap();
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     client.send();
     client.ladder.on_ack(0, true).unwrap();
     assert_eq!(client.ladder.on_ack(1, true).unwrap_err().code, TransportErrorCode::KEY_UPDATE_ERROR);
@@ -300,7 +344,7 @@ fn keys_wear_out() {
     assert!(!client.ladder.needs_update(), "nothing acknowledged");
     client.ladder.on_ack(0, false).unwrap();
     assert!(client.ladder.needs_update());
-    client.ladder.initiate_update().unwrap();
+    client.update().unwrap();
     assert!(!client.ladder.needs_update());
     for _ in 0..LIMIT {
         client.send();
@@ -331,9 +375,13 @@ fn a_forged_phase_updates_nothing() {
     packet.phase = true;
     assert_eq!(server.open(&packet), Err(OpenError::NotAuthentic));
     assert!(!server.ladder.key_phase());
+    // RFC 9001 §6.3: "Once generated, the next set of packet protection keys SHOULD be retained".
+    assert!(!server.ladder.lacks_next(true) && !server.ladder.wants_next());
     // Nor do the current keys open a packet that claims a phase that we have no keys for.
     server.ladder.update.next = None;
-    assert_eq!(server.open(&packet), Err(OpenError::NotAuthentic));
+    let (header, payload) = packet.bytes.split_at_mut(1);
+    let opened = server.ladder.open(Level::OneRtt, true, packet.number, header, payload, || LATER);
+    assert_eq!(opened, Err(OpenError::NotAuthentic));
     packet.phase = false;
     assert_eq!(server.take(&packet), (false, false));
 }
