@@ -100,16 +100,24 @@ impl Endpoint {
     /// An endpoint on a socket of the application's making; it accepts connections if `server` is given.
     ///
     /// # Errors
-    /// If the socket cannot be used, or the system gives no randomness.
+    /// If the socket cannot be used (`Unsupported` if the configuration asks for [departure times](EndpointConfig::departure_times) that the
+    /// system does not have), or the system gives no randomness.
     pub fn new(
         config: EndpointConfig,
         server: Option<Arc<ServerConfig>>,
         socket: std::net::UdpSocket,
     ) -> io::Result<Self> {
         let rng = Box::new(SeededRng::from_seed(os::secret()?));
+        let started = Instant::now();
+        let wrap = |socket| Ok(UdpSocket::from_std(socket));
+        let socket = if config.has_departure_times() {
+            Socket::with_departure_times(socket, ProtocolTime::EPOCH, wrap)?
+        } else {
+            Socket::new(socket, wrap)?
+        };
         Ok(Self {
             protocol: Protocol::new(config, server, rng, os::wall_clock()),
-            socket: Socket::new(socket, |socket| Ok(UdpSocket::from_std(socket)))?,
+            socket,
             inbox: ReceiveBatch::new(),
             outbox: SendBatch::new(),
             token: None,
@@ -118,7 +126,7 @@ impl Endpoint {
             unsent: false,
             turning: false,
             closing: false,
-            started: Instant::now(),
+            started,
             woken: Arc::default(),
         })
     }

@@ -3,6 +3,7 @@
 //! Owns [`Socket`]: `quic-udp` moves the datagrams, tokio says when that is possible. Timers: none.
 
 use quic_proto::net::FourTuple;
+use quic_proto::time::Instant;
 use quic_udp::{ReceiveBatch, SendBatch, SocketStats};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -17,6 +18,11 @@ impl Socket {
     /// Takes a bound socket. Must be called within a tokio runtime.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         Ok(Self(quic_udp::Socket::new(socket, UdpSocket::from_std)?))
+    }
+
+    /// The same, for datagrams that name the times at which they are to leave; it is `now`.
+    pub(crate) fn with_departure_times(socket: std::net::UdpSocket, now: Instant) -> io::Result<Self> {
+        Ok(Self(quic_udp::Socket::with_departure_times(socket, now, UdpSocket::from_std)?))
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {

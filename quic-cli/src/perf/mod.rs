@@ -50,7 +50,7 @@ pub(crate) struct ServerArgs {
     /// The versions of QUIC
     #[arg(long, value_name = "V", default_value = "v1")]
     version: Version,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
     /// Receive windows of streams and of the connection
@@ -62,6 +62,12 @@ pub(crate) struct ServerArgs {
     /// Spread the connections over so many sockets, each with a task that drives it
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU8,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452")]
+    mtu: u16,
+    /// Leave the pacing to the kernel: the interface must have the queueing discipline fq
+    #[arg(long)]
+    departure_times: bool,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,

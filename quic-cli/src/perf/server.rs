@@ -16,13 +16,13 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
         _ => tls::self_signed()?,
     };
     let mut transport = TransportConfig::default().congestion(args.cc).max_bidi_streams(args.streams);
-    transport = transport.max_uni_streams(args.streams);
+    transport = transport.max_uni_streams(args.streams).mtu_ceiling(args.mtu);
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
     let config = args.version.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
-    let endpoint_config = EndpointConfig::new(&secret()?);
+    let endpoint_config = EndpointConfig::new(&secret()?).departure_times(args.departure_times);
     let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;

@@ -27,6 +27,9 @@ pub struct Budget {
     /// How many bytes of datagrams that may be, until something is received or the time is another. Asking costs more than counting, and
     /// a batch has many datagrams.
     pub bytes: u64,
+    /// When they are to leave: later than now only if the socket holds them back until then. It never runs backwards, so that what is handed
+    /// out later does not overtake: reordering looks like loss (RFC 9002 §6.1).
+    pub departure: Instant,
     /// What keeps back the rest, if not all may leave.
     pub wait: Option<Wait>,
 }
@@ -41,10 +44,12 @@ impl Engine {
     /// What datagrams of up to `size` bytes on the active path may carry now. Sets the pacing timer if the pacer is what refuses.
     pub fn budget(&mut self, now: Instant, size: usize) -> Budget {
         let size = size as u64;
-        let one = |allowance, wait| Budget { allowance, bytes: size, wait };
+        let path = self.paths.active();
+        let mut departure = path.pacer.time(now);
+        let one = |allowance, wait| Budget { allowance, bytes: size, departure, wait };
         // RFC 9000 §8.1: "an endpoint MUST limit the amount of data it sends to the unvalidated address to three times the amount of
         // data received from that address."
-        let mut bytes = self.paths.active().amplification.budget();
+        let mut bytes = path.amplification.budget();
         if bytes < size {
             return one(Allowance::Nothing, Some(Wait::Amplification));
         }
@@ -59,16 +64,22 @@ impl Engine {
         }
         if self.config.pacing {
             let rate = congestion::pacing_rate(&*path.cc, path.rtt.smoothed());
-            let paced = path.pacer.budget(now, rate);
+            let mut paced = path.pacer.budget(now, rate);
             if paced < size {
                 let release = path.pacer.next_release(now, size);
-                if release > now {
-                    self.timers.set(Timer::Pacing, Some(release));
+                let head_start = path.pacer.head_start(path.rtt.measured());
+                if release > now + head_start {
+                    // Half of the head start remains for a timer that is late, and many datagrams leave for one that is not.
+                    self.timers.set(Timer::Pacing, Some(release - head_start / 2));
                     return one(Allowance::AcksOnly, Some(Wait::Pacer));
+                }
+                if release > departure {
+                    departure = release;
+                    paced = path.pacer.budget(release, rate);
                 }
             }
             bytes = bytes.min(paced.max(size));
         }
-        Budget { allowance: Allowance::Everything, bytes, wait: None }
+        Budget { allowance: Allowance::Everything, bytes, departure, wait: None }
     }
 }

@@ -111,6 +111,8 @@ pub struct Engine {
     /// Whether the datagram that is being written leaves with an ECN mark. A whole batch does or does not, though the test of the path may
     /// end within it; ECN validation has to count what really was marked (RFC 9000 §13.4.2.1).
     pub marking: bool,
+    /// When what is being written leaves: later than now where the socket holds it back. Packets are remembered with this time.
+    pub departure: Instant,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
     /// The timers that follow from state are to be set anew.
@@ -186,6 +188,7 @@ impl Engine {
             challenges: SmallVec::new(),
             last_activity: now,
             marking: false,
+            departure: now,
             kept_alive: now,
             sent_since_receive: false,
             stale: false,
@@ -199,6 +202,11 @@ impl Engine {
     pub fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
+    }
+
+    /// When what was just written leaves, if that is after `now`.
+    pub fn departure_after(&self, now: Instant) -> Option<Instant> {
+        Some(self.departure).filter(|departure| *departure > now)
     }
 
     /// The latest time that any call brought.

@@ -32,6 +32,8 @@ pub struct EngineInit {
     pub epoch: UnixTime,
     /// The largest UDP payload that this endpoint takes, in bytes.
     pub max_udp_payload_size: u64,
+    /// Whether the socket holds datagrams back until they are to leave.
+    pub departure_times: bool,
 }
 
 /// The facts of the client's first packet.
@@ -113,6 +115,7 @@ impl EngineInit {
             initial_rtt: config.initial_rtt.min(rules.max_initial_rtt),
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
+            departure_times: self.departure_times,
         };
         let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);

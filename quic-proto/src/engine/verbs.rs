@@ -50,7 +50,6 @@ impl Engine {
 
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
-        let now = self.now;
         tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
         if packet.ack_eliciting {
@@ -59,14 +58,14 @@ impl Engine {
             // sent since last receiving and processing a packet."
             if !self.sent_since_receive {
                 self.sent_since_receive = true;
-                self.last_activity = now;
+                self.last_activity = self.now;
             }
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
-            time: now,
+            time: self.departure,
             bytes: bytes as u16,
             ack_eliciting: packet.ack_eliciting,
             in_flight,
@@ -81,7 +80,7 @@ impl Engine {
         if in_flight {
             path.pacer.on_sent(bytes as u64);
         }
-        self.recovery.on_sent(now, space, packet.number, sent, &mut *path.cc);
+        self.recovery.on_sent(self.departure, space, packet.number, sent, &mut *path.cc);
     }
 
     /// Verb: the peer closed the connection.

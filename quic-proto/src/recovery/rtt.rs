@@ -118,6 +118,11 @@ impl Rtt {
         self.smoothed
     }
 
+    /// The smoothed RTT, if there was a sample.
+    pub fn measured(&self) -> Option<Duration> {
+        self.first_sample.map(|_| self.smoothed)
+    }
+
     /// The mean variation of the samples.
     pub fn var(&self) -> Duration {
         self.var

@@ -130,7 +130,16 @@ pub fn a_hundred_streams_at_once<A: Adapter>(version: Version) {
 
 /// Much more than the windows goes both ways at once.
 pub fn much_goes_both_ways<A: Adapter>(version: Version) {
-    A::run(Setup::new(version), async |pair| {
+    both_ways::<A>(Setup::new(version));
+}
+
+/// The same where datagrams leave at the times that they name, if the system has such a thing.
+pub fn departure_times_change_nothing<A: Adapter>(version: Version) {
+    both_ways::<A>(Setup::new(version).departure_times(cfg!(target_os = "linux")));
+}
+
+fn both_ways<A: Adapter>(setup: Setup) {
+    A::run(setup, async |pair| {
         let (client, server) = pair.connect().await;
         let data = pattern(3_000_000, 9);
         let (mut send, mut recv) = client.open_bi().await.expect("it is permitted");

@@ -68,7 +68,7 @@ fn the_kernel_agrees() {
             let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
             out.fill(|buf| {
                 buf[..packet.len()].copy_from_slice(&packet);
-                Some(Transmit { path: to, ecn: None, len: packet.len(), segment_size: None })
+                Some(Transmit::single(to, packet.len()))
             });
             from.try_send(&mut out).unwrap();
             let owner = shards(COUNT).of(&packet).unwrap();
@@ -81,7 +81,7 @@ fn the_kernel_agrees() {
     let [packet, _] = packets(&[]);
     out.fill(|buf| {
         buf[..packet.len()].copy_from_slice(&packet);
-        Some(Transmit { path: to, ecn: None, len: packet.len(), segment_size: None })
+        Some(Transmit::single(to, packet.len()))
     });
     let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
     from.try_send(&mut out).unwrap();

@@ -49,7 +49,7 @@ impl Router {
             return Routed::Dropped(DropReason::RateLimited);
         }
         self.stats.resets += 1;
-        Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+        Routed::Respond(Transmit::single(path, len))
     }
 
     /// A packet with a long header that no connection waits for (RFC 9000 §5.2.2).
@@ -147,7 +147,7 @@ impl Router {
         match stateless::version_negotiation(out, &mut *self.rng, ids, asked.0, &versions, grease) {
             Some(len) => {
                 self.stats.negotiations += 1;
-                Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+                Routed::Respond(Transmit::single(path, len))
             }
             None => Routed::Dropped(DropReason::NoRoom),
         }
@@ -246,7 +246,7 @@ impl Router {
         let own = self.response_cid();
         let len = stateless::initial_close(out, spec, dcid, scid, &own, code)?;
         self.stats.refused += 1;
-        Some(Transmit { path, ecn: None, len, segment_size: None })
+        Some(Transmit::single(path, len))
     }
 
     /// An id for a packet without a connection: by the application's generator, as load balancers may look at it; but of at least 8
@@ -262,5 +262,5 @@ impl Router {
 
 /// The answer of this length that was written.
 fn answer(path: FourTuple, len: usize) -> Routed {
-    Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+    Routed::Respond(Transmit::single(path, len))
 }
