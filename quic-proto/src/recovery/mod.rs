@@ -334,7 +334,7 @@ impl Recovery {
     /// Appends the tokens of the oldest outstanding packet that carried something worth repeating, for a probe without new data.
     pub fn probe_tokens(&self, space: SpaceId, out: &mut Vec<Token>) {
         let Some(space) = self.spaces.get(space) else { return };
-        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_));
+        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_) | Token::Early);
         let outstanding = space.ring.range(space.cursor..=u64::MAX);
         let oldest = outstanding
             .map(|(_, tracked)| &tracked.packet)
