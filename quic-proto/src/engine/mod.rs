@@ -289,7 +289,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let memory =
+            self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
         let Counters {
             sent,
             received,
@@ -312,9 +313,5 @@ impl Engine {
             memory: memory as u64,
             path,
         }
-        let memory =
-            self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
-        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
-        ConnectionStats { path, buffers, memory, ..self.stats }
     }
 }
