@@ -382,9 +382,7 @@ impl Recovery {
         let flight = space.remove_where(generation, |tracked| {
             let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
             let which = tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake);
-            if which && oldest.is_none() {
-                oldest = Some(tracked.packet.time);
-            }
+            oldest = oldest.or(which.then_some(tracked.packet.time));
             which
         });
         self.in_flight -= flight;
