@@ -131,7 +131,7 @@ async fn drive(shared: Arc<Shared>, mut endpoint: Endpoint) -> io::Result<()> {
             result = shared.receive(&mut inbox) => {
                 result?;
                 let now = shared.now();
-                for datagram in inbox.datagrams() {
+                while let Some(datagram) = inbox.next_datagram() {
                     endpoint.handle_datagram(now, datagram);
                 }
             }
@@ -158,7 +158,7 @@ async fn route(shared: Arc<Shared>, mut router: Router) -> io::Result<()> {
             result = shared.receive(&mut inbox) => {
                 result?;
                 let now = shared.now();
-                for datagram in inbox.datagrams() {
+                while let Some(datagram) = inbox.next_datagram() {
                     let mut answer = None;
                     outbox.fill(|buf| {
                         let routed = router.route(now, &datagram, &mut buf[..MAX_RESPONSE]);

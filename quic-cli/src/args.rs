@@ -81,7 +81,7 @@ pub(crate) struct Serve {
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Stop after N connections
@@ -146,7 +146,7 @@ pub(crate) struct Client {
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Offer only this cipher
@@ -155,6 +155,9 @@ pub(crate) struct Client {
     /// Receive windows of streams and of the connection
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) window: Option<u64>,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452")]
+    pub(crate) mtu: u16,
     /// The versions of QUIC to offer
     #[arg(long, value_name = "V", default_value = "v1")]
     pub(crate) version: Version,

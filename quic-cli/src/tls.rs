@@ -70,6 +70,7 @@ pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result
     };
     let trust = if args.insecure { Trust::Anybody } else { Trust::Roots(roots(args.ca.as_deref())?) };
     let mut transport = TransportConfig::default().congestion(args.cc).handshake_timeout(args.timeout);
+    transport = transport.mtu_ceiling(args.mtu);
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }

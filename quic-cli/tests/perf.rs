@@ -30,6 +30,23 @@ fn stop(server: Server) -> Vec<String> {
 }
 
 #[test]
+fn google_quic_is_measured_by_one_connection_at_a_time() {
+    let server = server(&["--json", "--version", "any"]);
+    let address = server.address.to_string();
+    let google = |args: &[&str]| client(&address, &[&["--version", "q044"], args].concat());
+    let down = google(&["download", "--size", "3MiB", "--at-once", "2"]);
+    assert_eq!((down.received_bytes, down.exchanges, down.connections), (6 << 20, 2, 1));
+    let up = google(&["upload", "--size", "3MiB"]);
+    assert_eq!(up.sent_bytes, (3 << 20) + 8);
+    let requests = google(&["rr", "--count", "500"]);
+    assert_eq!((requests.exchanges, requests.received_bytes), (500, 500 << 10));
+    let handshakes = google(&["handshake", "--at-once", "1", "--count", "5"]);
+    assert_eq!(handshakes.connections, 5);
+    // Beside one of version 1.
+    assert_eq!(client(&address, &["rr", "--count", "5"]).exchanges, 5);
+}
+
+#[test]
 fn so_many_bytes_go_each_way() {
     let server = server(&["--json"]);
     let address = server.address.to_string();
@@ -38,6 +55,7 @@ fn so_many_bytes_go_each_way() {
     let up = client(&address, &["upload", "--size", "3MiB", "--connections", "2"]);
     assert_eq!((up.sent_bytes, up.received_bytes, up.connections), ((6 << 20) + 16, 0, 2));
     assert!(up.cpu_seconds > 0.0 && up.seconds > 0.0);
+    assert!(down.waited.seconds("application") > 0.0, "{down:?}");
     let sockets = up.datagrams.unwrap();
     assert!(sockets.sent > (6 << 20) / 1500 && sockets.per_send() >= 1.0, "{sockets:?}");
 
@@ -46,6 +64,7 @@ fn so_many_bytes_go_each_way() {
     assert_eq!((told.sent_bytes, told.received_bytes), (6 << 20, (6 << 20) + 32));
     // With the connection by which each client finds the address that answers.
     assert_eq!((told.connections, told.exchanges), (5, 4));
+    assert!(told.waited.shares().is_some(), "{told:?}");
 }
 
 #[test]
@@ -91,7 +110,7 @@ fn people_get_a_text() {
     let server = server(&[]);
     let address = server.address.to_string();
     let out = succeed(&["perf", "client", &address, "--insecure", "rr", "--count", "50"]);
-    for word in ["rr", "requests   50", "latency", "p99", "cpu", "datagrams a system call"] {
+    for word in ["rr", "requests   50", "latency", "p99", "cpu", "waited for", "datagrams a system call"] {
         assert!(out.contains(word), "{word}: {out}");
     }
     let told = stop(server).join("\n");

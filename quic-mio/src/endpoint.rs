@@ -3,7 +3,7 @@
 //! Owns [`Endpoint`]. A *turn* takes what is in the socket, runs what is due, tells the application what happened, piece by piece, and then
 //! sends what came of it; [`Endpoint::drive`] is one step of it.
 //!
-//! Invariants: mio tells of readiness once, at the edge, so the endpoint remembers it until the system says `WouldBlock`. A turn is bounded,
+//! Invariants: mio tells of readiness once, at the edge, so the endpoint remembers it until the system has no more. A turn is bounded,
 //! so that other sources of the loop get theirs; if it ended for that reason, the next one is due at once. What was written to the send
 //! buffer stays there until the socket has taken it.
 //!
@@ -100,16 +100,24 @@ impl Endpoint {
     /// An endpoint on a socket of the application's making; it accepts connections if `server` is given.
     ///
     /// # Errors
-    /// If the socket cannot be used, or the system gives no randomness.
+    /// If the socket cannot be used (`Unsupported` if the configuration asks for [departure times](EndpointConfig::departure_times) that the
+    /// system does not have), or the system gives no randomness.
     pub fn new(
         config: EndpointConfig,
         server: Option<Arc<ServerConfig>>,
         socket: std::net::UdpSocket,
     ) -> io::Result<Self> {
         let rng = Box::new(SeededRng::from_seed(os::secret()?));
+        let started = Instant::now();
+        let wrap = |socket| Ok(UdpSocket::from_std(socket));
+        let socket = if config.has_departure_times() {
+            Socket::with_departure_times(socket, ProtocolTime::EPOCH, wrap)?
+        } else {
+            Socket::new(socket, wrap)?
+        };
         Ok(Self {
             protocol: Protocol::new(config, server, rng, os::wall_clock()),
-            socket: Socket::new(socket, |socket| Ok(UdpSocket::from_std(socket)))?,
+            socket,
             inbox: ReceiveBatch::new(),
             outbox: SendBatch::new(),
             token: None,
@@ -118,7 +126,7 @@ impl Endpoint {
             unsent: false,
             turning: false,
             closing: false,
-            started: Instant::now(),
+            started,
             woken: Arc::default(),
         })
     }
@@ -310,9 +318,10 @@ impl Endpoint {
             }
             match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
                 Ok(()) => {
-                    for datagram in self.inbox.datagrams() {
+                    while let Some(datagram) = self.inbox.next_datagram() {
                         self.protocol.handle_datagram(now, datagram);
                     }
+                    self.readable = !self.inbox.drained_the_socket();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 //! Owns the traits [`Client`] and [`Connection`], by which a stack is plugged in, and [`run`]. Invariants: what is measured begins after the
 //! connections are open, but for handshakes; the first failure ends a run. Timers: the end of the run, which tasks compare the clock with before they begin something new.
 
-use crate::facts::{Datagrams, Latency, histogram, record};
+use crate::facts::{Datagrams, Latency, Waited, histogram, record};
 use crate::{Ask, Body, Error, Load, Report, Tally, Workload, cpu_time, resident_bytes};
 use hdrhistogram::Histogram;
 use std::future::Future;
@@ -29,6 +29,8 @@ pub trait Connection: Clone + Send + Sync + 'static {
     fn exchange(&self, ask: &Ask, tally: &Tally) -> impl Future<Output = Result<(), Error>> + Send;
     /// Closes it.
     fn close(&self);
+    /// Adds what it waited for so far; a stack that does not know adds nothing.
+    fn waited(&self, _sum: &mut Waited) {}
 }
 
 /// Runs a workload.
@@ -118,8 +120,10 @@ impl<C: Client> Run<C> {
             Workload::Rr => self.requests(&connections).await?,
             Workload::Mixed => self.mixed(&connections).await?,
             Workload::Handshake => self.handshakes().await?,
-            Workload::Idle => held = self.connect(self.load.count.unwrap_or(1000)).await?,
+            Workload::Idle => held = self.connect(self.load.idle_connections()).await?,
         }
+        let mut waited = Waited::default();
+        connections.iter().for_each(|connection| connection.waited(&mut waited));
         let report = Report {
             workload: self.load.workload.name().to_owned(),
             seconds: begun.elapsed().as_secs_f64(),
@@ -131,6 +135,7 @@ impl<C: Client> Run<C> {
             bytes_per_connection: memory_of(&held, memory),
             latency: Latency::of(&self.times.lock()),
             datagrams: self.client.datagrams(),
+            waited,
         };
         if !held.is_empty() {
             tell(&format!("{} connections are open", held.len()));

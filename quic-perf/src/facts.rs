@@ -1,9 +1,10 @@
 //! Single facts that reports are made of.
 //!
-//! Owns [`Latency`], the summary of a histogram, and [`Datagrams`]. Timers: none.
+//! Owns [`Latency`], the summary of a histogram, [`Datagrams`] and [`Waited`]. Timers: none.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Times from 1 µs to a minute, to three digits.
@@ -88,6 +89,34 @@ impl Datagrams {
     }
 }
 
+/// What connections waited for when they could have sent, in the stack's own words, and how many seconds in all.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Waited(BTreeMap<String, f64>);
+
+impl Waited {
+    /// A connection waited for `what` so long.
+    pub fn add(&mut self, what: &str, time: Duration) {
+        if time > Duration::ZERO {
+            *self.0.entry(what.to_owned()).or_default() += time.as_secs_f64();
+        }
+    }
+
+    /// How many seconds for `what`.
+    pub fn seconds(&self, what: &str) -> f64 {
+        self.0.get(what).copied().unwrap_or_default()
+    }
+
+    /// All of it and its share of the whole, the longest first; `None` if no connection told.
+    pub fn shares(&self) -> Option<Vec<(&str, f64)>> {
+        let whole: f64 = self.0.values().sum();
+        let mut shares: Vec<_> =
+            self.0.iter().map(|(what, seconds)| (what.as_str(), seconds / whole)).collect();
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+        (!shares.is_empty()).then_some(shares)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +133,17 @@ mod tests {
         assert!((latency.p99_us - 990.0).abs() < 1.0, "{latency:?}");
         assert_eq!(latency.buckets.iter().map(|(_, count)| count).sum::<u64>(), 1000);
         assert!(latency.buckets.windows(2).all(|pair| pair[1].0 > 1.9 * pair[0].0), "{latency:?}");
+    }
+
+    #[test]
+    fn waits_are_summed_and_shared() {
+        let mut waited = Waited::default();
+        assert_eq!(waited.shares(), None);
+        for (what, seconds) in [("pacer", 1), ("congestion", 2), ("nothing", 0), ("congestion", 1)] {
+            waited.add(what, Duration::from_secs(seconds));
+        }
+        assert_eq!(waited.shares().unwrap(), [("congestion", 0.75), ("pacer", 0.25)]);
+        assert_eq!((waited.seconds("congestion"), waited.seconds("nothing")), (3.0, 0.0));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod units;
 pub mod wire;
 
 pub use client::{Client, Connection, run};
-pub use facts::{Datagrams, Latency};
+pub use facts::{Datagrams, Latency, Waited};
 pub use load::{Load, Workload};
 pub use process::{cpu_time, resident_bytes};
 pub use report::{Report, ServerReport};

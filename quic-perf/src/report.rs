@@ -3,7 +3,7 @@
 //! Owns [`Report`], a client's, and [`ServerReport`]. Invariant: the JSON has every field that the text is made of, and programs read it
 //! back into the same types. Timers: none.
 
-use crate::{Datagrams, Latency, units};
+use crate::{Datagrams, Latency, Waited, units};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct Report {
     pub latency: Option<Latency>,
     /// The socket's work since the process began.
     pub datagrams: Option<Datagrams>,
+    /// What the connections waited for when they could have sent; empty if the stack does not tell.
+    #[serde(default)]
+    pub waited: Waited,
 }
 
 /// A server's report.
@@ -54,6 +57,9 @@ pub struct ServerReport {
     pub resident_bytes: Option<u64>,
     /// The socket's work since the process began.
     pub datagrams: Option<Datagrams>,
+    /// What the connections that are over waited for when they could have sent; empty if the stack does not tell.
+    #[serde(default)]
+    pub waited: Waited,
 }
 
 impl Report {
@@ -93,6 +99,7 @@ impl fmt::Display for Report {
             latency.fmt(f)?;
         }
         cost(f, self.cpu_seconds, self.seconds, self.sent_bytes + self.received_bytes)?;
+        self.waited.fmt(f)?;
         self.datagrams.as_ref().map_or(Ok(()), |datagrams| datagrams.fmt(f))
     }
 }
@@ -111,6 +118,7 @@ impl fmt::Display for ServerReport {
         if let Some(bytes) = self.resident_bytes {
             writeln!(f, "{:<11}{}", "memory", units::bytes(bytes))?;
         }
+        self.waited.fmt(f)?;
         self.datagrams.as_ref().map_or(Ok(()), |datagrams| datagrams.fmt(f))
     }
 }
@@ -170,6 +178,16 @@ impl fmt::Display for Datagrams {
     }
 }
 
+impl fmt::Display for Waited {
+    /// What is worth a thought: nothing below half a per cent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(shares) = self.shares() else { return Ok(()) };
+        let told = shares.iter().filter(|(_, share)| *share >= 0.005);
+        let told: Vec<String> = told.map(|(what, share)| format!("{what} {:.0} %", 100.0 * share)).collect();
+        writeln!(f, "{:<11}{}", "waited for", told.join(", "))
+    }
+}
+
 /// Microseconds for a person to read.
 fn us(us: f64) -> String {
     match us {
@@ -184,6 +202,10 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
+        let mut waited = Waited::default();
+        for (what, ms) in [("congestion", 1500), ("application", 497), ("pacer", 3)] {
+            waited.add(what, Duration::from_millis(ms));
+        }
         let datagrams = Datagrams { sent: 40, send_calls: 2, received: 30, receive_calls: 4 };
         Report {
             workload: "rr".into(),
@@ -205,6 +227,7 @@ mod tests {
                 buckets: vec![(128.0, 2), (256.0, 0), (512.0, 1)],
             }),
             datagrams: Some(datagrams),
+            waited,
         }
     }
 
@@ -221,6 +244,7 @@ mod tests {
             "     <256µs                                           0",
             "     <512µs  ####################                     1",
             "cpu        0.500 s, 25 % of a core, 0.500 s for a GiB",
+            "waited for congestion 75 %, application 25 %",
             "sockets    20.0 datagrams a system call sent, 7.5 received",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);

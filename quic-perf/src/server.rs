@@ -5,9 +5,11 @@
 
 use crate::streams::pour;
 use crate::wire::ResponseSize;
-use crate::{Body, Datagrams, Error, RecvHalf, SendHalf, ServerReport, Tally, cpu_time, resident_bytes};
+use crate::{
+    Body, Datagrams, Error, RecvHalf, SendHalf, ServerReport, Tally, Waited, cpu_time, resident_bytes,
+};
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A server of the performance protocol, but for the stack that it stands on.
@@ -16,6 +18,7 @@ pub struct Service {
     tally: Tally,
     /// When the first client came, and what the process had cost by then.
     begun: OnceLock<(Instant, Duration)>,
+    waited: Mutex<Waited>,
 }
 
 impl Service {
@@ -23,6 +26,12 @@ impl Service {
     pub fn client_comes(&self) {
         self.begun.get_or_init(|| (Instant::now(), cpu_time()));
         self.tally.connected();
+    }
+
+    /// Where to add what a connection waited for once it is over.
+    pub fn waited(&self) -> MutexGuard<'_, Waited> {
+        // The sums are whole between two calls.
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is counted.
@@ -90,6 +99,7 @@ impl Service {
             received_bytes: self.tally.received_bytes(),
             resident_bytes: resident_bytes(),
             datagrams,
+            waited: self.waited().clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What passes between the protocol and a socket.
 
+use crate::time::Instant;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -84,7 +85,7 @@ pub struct Datagram<'a> {
     pub payload: &'a mut [u8],
 }
 
-/// What was written to the caller's buffer and must be sent now.
+/// What was written to the caller's buffer and must be sent: now, unless it names a time.
 #[must_use = "the bytes are lost if they are not sent"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transmit {
@@ -96,9 +97,17 @@ pub struct Transmit {
     pub len: usize,
     /// If set, the buffer holds several datagrams of this many bytes (the last may be shorter).
     pub segment_size: Option<NonZeroU16>,
+    /// If set, the socket must hold it back until then; only where
+    /// [`EndpointConfig::departure_times`](crate::config::EndpointConfig::departure_times) says that it can.
+    pub departure: Option<Instant>,
 }
 
 impl Transmit {
+    /// One datagram of `len` bytes without an ECN mark, to be sent now.
+    pub const fn single(path: FourTuple, len: usize) -> Self {
+        Self { path, ecn: None, len, segment_size: None, departure: None }
+    }
+
     /// The datagrams in `buf`, which must be the buffer that was passed to `poll_transmit`.
     pub fn datagrams<'b>(&self, buf: &'b [u8]) -> std::slice::Chunks<'b, u8> {
         let size = self.segment_size.map_or(self.len, |size| usize::from(size.get())).max(1);

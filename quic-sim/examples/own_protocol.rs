@@ -64,7 +64,7 @@ impl Node for Sender {
         buf[..4].copy_from_slice(&(self.block & self.mask).to_be_bytes());
         buf[4..len].copy_from_slice(block);
         self.deadline = Some(now + RETRANSMIT);
-        Some(Transmit { path: FourTuple::to(self.to), ecn: None, len, segment_size: None })
+        Some(Transmit::single(FourTuple::to(self.to), len))
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -102,7 +102,7 @@ impl Node for Receiver {
     fn poll_transmit(&mut self, _now: Instant, buf: &mut [u8], _max: NonZeroUsize) -> Option<Transmit> {
         let (to, number) = self.acknowledge.take()?;
         buf[..4].copy_from_slice(&number.to_be_bytes());
-        Some(Transmit { path: FourTuple::to(to), ecn: None, len: 4, segment_size: None })
+        Some(Transmit::single(FourTuple::to(to), 4))
     }
 
     fn next_timeout(&self) -> Option<Instant> {

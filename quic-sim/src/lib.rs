@@ -50,7 +50,7 @@
 //!         }
 //!         buf[0] = self.next;
 //!         self.resend_at = self.client.then_some(now + ms(200));
-//!         Some(Transmit { path: FourTuple::to(self.peer?), ecn: None, len: 1, segment_size: None })
+//!         Some(Transmit::single(FourTuple::to(self.peer?), 1))
 //!     }
 //!     fn next_timeout(&self) -> Option<Instant> {
 //!         self.resend_at

@@ -44,6 +44,8 @@ type Action<N> = Box<dyn FnOnce(&mut Network<N>)>;
 enum Event<N> {
     /// The wire of this link is free again.
     WireFree(LinkId),
+    /// The node's datagram leaves, which named this time.
+    Departure(Packet),
     /// The packet is at the end of its current link.
     Arrival(Packet),
     /// Something that the user scheduled.
@@ -424,10 +426,19 @@ impl<N: Node> Network<N> {
             corrupted: false,
             duplicate: false,
         };
-        self.record(&packet, Fate::Sent);
         if route.is_none() || self.owners.get(&inside) != Some(&id) {
+            self.record(&packet, Fate::Sent);
             return self.discard(packet, Fate::NoRoute);
         }
+        match transmit.departure.filter(|departure| *departure > self.now) {
+            Some(later) => self.agenda.push(later, Event::Departure(packet)),
+            None => self.depart(packet),
+        }
+    }
+
+    /// A packet leaves its node.
+    fn depart(&mut self, packet: Packet) {
+        self.record(&packet, Fate::Sent);
         self.forward(packet);
     }
 
@@ -460,6 +471,7 @@ impl<N: Node> Network<N> {
                 self.links[link.0].finish(self.now, &mut effects);
                 self.apply(link, effects);
             }
+            Some(Event::Departure(packet)) => self.depart(packet),
             Some(Event::Arrival(mut packet)) => {
                 packet.hop += 1;
                 if packet.hop < packet.route.len() { self.forward(packet) } else { self.deliver(packet) }

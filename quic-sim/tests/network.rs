@@ -157,7 +157,13 @@ impl Node for Bad {
         let segments = if self.endless { 1 } else { std::mem::take(&mut self.segments) };
         let len = usize::from(segments) * 10;
         let path = FourTuple::to(self.to);
-        (segments > 0).then_some(Transmit { path, ecn: None, len, segment_size: NonZeroU16::new(10) })
+        (segments > 0).then_some(Transmit {
+            path,
+            ecn: None,
+            len,
+            segment_size: NonZeroU16::new(10),
+            departure: None,
+        })
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -18,6 +18,7 @@ pub struct Setup {
     version: Version,
     client: TransportConfig,
     server: TransportConfig,
+    departure_times: bool,
 }
 
 /// The configurations of a pair.
@@ -33,7 +34,8 @@ pub struct Configs {
 impl Setup {
     /// Both ends speak this version, with default limits and timing.
     pub fn new(version: Version) -> Self {
-        Self { version, client: TransportConfig::default(), server: TransportConfig::default() }
+        let (client, server) = Default::default();
+        Self { version, client, server, departure_times: false }
     }
 
     /// Changes limits and timing of the client.
@@ -56,6 +58,13 @@ impl Setup {
         self.client(&change).server(change)
     }
 
+    /// Whether datagrams name times to leave at.
+    #[must_use]
+    pub fn departure_times(mut self, on: bool) -> Self {
+        self.departure_times = on;
+        self
+    }
+
     /// The configurations. The server's certificate is for `localhost`.
     pub fn build(self) -> Configs {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
@@ -69,7 +78,10 @@ impl Setup {
         };
         let valid = "the setup is valid";
         Configs {
-            endpoint: EndpointConfig::new(&[8; 32]).build().expect(valid),
+            endpoint: EndpointConfig::new(&[8; 32])
+                .departure_times(self.departure_times)
+                .build()
+                .expect(valid),
             client: client.transport(self.client.build().expect(valid)).build().expect(valid),
             server: server.transport(self.server.build().expect(valid)).build().expect(valid),
         }

@@ -2,12 +2,16 @@
 //!
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
-//! A round first takes all that is in the socket, batch by batch: each costs one system call, one look at the clock and one lock. Then, under
-//! one more lock, it runs what is due, hands out events and fills the send buffer; then, without the lock, it wakes each task that
-//! has something to do, and sends. So acknowledgements and answers are made once for all that came.
+//! Each time that the driver runs it takes a batch from the socket, at the cost of one system call, one look at the clock and one lock. It
+//! stops once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes each task that has
+//! something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave with the
+//! acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the last is
+//! looked at, and the two ends work at the same time.
 //!
 //! Invariants: what was written to the send buffer stays there until the socket has taken it; meanwhile the protocol is not asked for
-//! more. A run of the driver is bounded, so that it shares its thread with the application's tasks.
+//! more. What was received and not handled waits in the inbox; meanwhile the socket is not asked for more. A driver that lets tasks run first
+//! sends when it runs next, however much came by then. A run is short, so that it shares its thread with the application's tasks, and what
+//! they write waits for little that was written before.
 //!
 //! Timers: one, at the earliest deadline of all connections. It is set again only if that moved forward; a deadline that moved back is
 //! found when the timer fires too early.
@@ -24,14 +28,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
-/// Rounds before other tasks of the same thread get their turn.
-const ROUNDS: usize = 16;
+/// Sends of full batches before other tasks run and the socket is read again: a hundred microseconds' work. With one, the answers to what
+/// came in a batch would not leave together.
+const SENDS: usize = 2;
 
-/// Receive calls before anything is sent. One takes 16 messages, so a socket that has more than this has a peer who needs an answer.
-const RECEIVES_PER_ROUND: usize = 4;
-
-/// Sends of full batches before the socket is read again, lest acknowledgements wait.
-const SENDS_PER_ROUND: usize = 8;
+/// How much work the application is given at once: what comes beyond that is handled after it had its turn. Less breaks up batches; with
+/// much more the two ends of many requests take turns.
+const ENOUGH: usize = 128;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -39,8 +42,6 @@ pub(crate) struct Driver {
     /// Which of them this is.
     number: usize,
     inbox: ReceiveBatch,
-    /// Which datagrams in it went to other shards; empty if there are none.
-    elsewhere: Vec<bool>,
     /// What the protocol wrote and the socket has not taken yet.
     outbox: SendBatch,
     timer: Pin<Box<Sleep>>,
@@ -49,12 +50,16 @@ pub(crate) struct Driver {
     /// The earliest deadline, as of when the protocol had nothing more to send.
     deadline: Option<Instant>,
     wakes: WakeList,
+    /// Tasks were woken that may have something to send by now.
+    deferred: bool,
+    /// The driver runs again without having been woken.
+    eager: bool,
 }
 
-/// How a round ended.
-enum Round {
-    /// There may be more to do.
-    Busy,
+/// How a run ended.
+enum Run {
+    /// There may be more to do, which can wait until other tasks had their turn.
+    Yield,
     /// There is nothing to do now.
     Idle,
     /// There will never be anything to do again.
@@ -71,75 +76,72 @@ impl Driver {
             shards,
             number,
             inbox: ReceiveBatch::new(),
-            elsewhere: Vec::new(),
             outbox: SendBatch::new(),
             timer,
             armed: Some(Instant::EPOCH),
             deadline: None,
             wakes: WakeList::default(),
+            deferred: false,
+            eager: false,
         }
     }
 
-    fn round(&mut self, cx: &mut Context<'_>) -> io::Result<Round> {
+    fn run(&mut self, cx: &mut Context<'_>) -> io::Result<Run> {
         let shared = Arc::clone(&self.shared);
+        if std::mem::take(&mut self.deferred) {
+            self.send(cx, shared.clock.now())?;
+        }
         let drained = self.receive(cx)?;
         let now = shared.clock.now();
-        let free = self.flush(cx)?;
         let over = {
             let mut state = shared.lock_quietly();
             state.endpoint.handle_timeout(now);
             state.dispatch(&mut self.wakes);
+            state.take_leave(&mut self.wakes);
             if state.endpoint.routes_by_address() {
                 self.shards.search_from_now_on();
             }
             self.deadline = state.endpoint.next_timeout();
-            if free {
-                self.fill(&mut state, now);
-            }
-            self.outbox.is_empty() && state.is_over()
+            state.is_over()
         };
-        self.wakes.wake_all();
-        if over {
-            return Ok(Round::Over);
+        if !self.wakes.is_empty() {
+            self.wakes.wake_all();
+            self.deferred = true;
+            return Ok(Run::Yield);
         }
         let sent = self.send(cx, now)?;
-        Ok(if drained && sent { Round::Idle } else { Round::Busy })
+        Ok(match drained && sent {
+            true if over && self.outbox.is_empty() => Run::Over,
+            true => Run::Idle,
+            false => Run::Yield,
+        })
     }
 
-    /// Gives the protocol what the socket has. Returns whether that was all.
+    /// Gives the protocol a batch of what the socket has, until the application has enough to do. Returns whether there was nothing.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        for _ in 0..RECEIVES_PER_ROUND {
-            match self.shared.socket.poll_receive(cx, &mut self.inbox) {
+        if self.inbox.is_empty() {
+            match self.shared.socket.poll_receive(cx, &mut self.inbox, self.eager) {
                 Poll::Pending => return Ok(true),
                 Poll::Ready(received) => received?,
             }
-            // The batch's one look at the clock, and its one lock.
-            let now = self.shared.clock.now();
-            self.forward(now);
-            let mut state = self.shared.lock_quietly();
-            let elsewhere = self.elsewhere.iter().chain(std::iter::repeat(&false));
-            for (datagram, elsewhere) in self.inbox.datagrams().zip(elsewhere) {
-                if !elsewhere {
-                    state.endpoint.handle_datagram(now, datagram);
-                }
+        }
+        // The batch's one look at the clock, and its one lock.
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock_quietly();
+        let mut work = 0;
+        while work < ENOUGH
+            && let Some(datagram) = self.inbox.next_datagram()
+        {
+            if self.shards.may_be_elsewhere(self.number, &datagram) {
+                drop(state);
+                self.shards.hand_over(self.number, now, datagram);
+                state = self.shared.lock_quietly();
+            } else {
+                state.endpoint.handle_datagram(now, datagram);
             }
+            work += state.dispatch(&mut self.wakes);
         }
         Ok(false)
-    }
-
-    /// Gives what belongs to other shards to them.
-    fn forward(&mut self, now: Instant) {
-        self.elsewhere.clear();
-        if self.shards.len() == 1 {
-            return;
-        }
-        for datagram in self.inbox.datagrams() {
-            let owner = self.shards.owner_elsewhere(self.number, &datagram);
-            self.elsewhere.push(owner.is_some());
-            if let Some(owner) = owner {
-                self.shards.forward(owner, now, datagram);
-            }
-        }
     }
 
     /// Asks the protocol for the next batch to send.
@@ -153,13 +155,16 @@ impl Driver {
     /// Sends what the protocol has. Returns whether that was all that can be sent now.
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
-        for _ in 0..SENDS_PER_ROUND {
-            if self.outbox.is_empty() || !self.flush(cx)? {
+        for _ in 0..SENDS {
+            if !self.flush(cx)? {
                 return Ok(true);
             }
             self.fill(&mut shared.lock_quietly(), now);
+            if self.outbox.is_empty() {
+                return Ok(true);
+            }
         }
-        Ok(self.outbox.is_empty())
+        Ok(false)
     }
 
     /// Gives what is pending to the socket. Returns whether nothing is pending any more; if not, this task is woken when there is room.
@@ -194,19 +199,15 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.shared.lock_quietly().driver_runs(cx.waker());
-        for _ in 0..ROUNDS {
-            match this.round(cx) {
-                Ok(Round::Busy) => {}
-                Ok(Round::Idle) => {
-                    if !this.wait(cx) {
-                        return Poll::Pending;
-                    }
-                }
-                Ok(Round::Over) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        this.eager = match this.run(cx) {
+            Ok(Run::Yield) => true,
+            Ok(Run::Idle) => this.wait(cx),
+            Ok(Run::Over) => return Poll::Ready(Ok(())),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if this.eager {
+            cx.waker().wake_by_ref();
         }
-        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }

@@ -92,7 +92,8 @@ impl Endpoint {
     /// An endpoint with a shard for each of these sockets, which share one port; see [`sharded`](Self::sharded).
     ///
     /// # Errors
-    /// If there is no socket or there are more than 255, one cannot be used, or the system gives no randomness.
+    /// If there is no socket or there are more than 255, one cannot be used (`Unsupported` if the configuration asks for
+    /// [departure times](EndpointConfig::departure_times) that the system does not have), or the system gives no randomness.
     pub fn on_sockets(
         config: EndpointConfig,
         server: Option<Arc<ServerConfig>>,
@@ -106,9 +107,14 @@ impl Endpoint {
         let configs = repeat_n((config, server), sockets.len());
         for (number, (socket, (config, server))) in sockets.into_iter().zip(configs).enumerate() {
             let config = if let Some(rule) = rule { rule.configure(number, config) } else { config };
+            let socket = if config.has_departure_times() {
+                Socket::with_departure_times(socket, clock.now())?
+            } else {
+                Socket::new(socket)?
+            };
             let rng = Box::new(SeededRng::from_seed(os::secret()?));
             let protocol = Protocol::new(config, server, rng, epoch);
-            shards.push(Arc::new(Shared::new(Socket::new(socket)?, clock, protocol)));
+            shards.push(Arc::new(Shared::new(socket, clock, protocol)));
         }
         let shards = Arc::new(ShardList::new(shards, rule));
         for number in 0..shards.len() {

@@ -49,11 +49,10 @@ impl ShardList {
         order.map(|number| (number, &self.shards[number]))
     }
 
-    /// The shard that a datagram belongs to, if that is not `own`, which got it. No shard may be locked.
-    pub(crate) fn owner_elsewhere(&self, own: usize, datagram: &Datagram<'_>) -> Option<usize> {
-        let named = self.rule?.of(datagram.payload);
-        let owner = if self.search.load(Ordering::Relaxed) { self.search(named, datagram) } else { named };
-        owner.filter(|owner| *owner != own)
+    /// Whether a datagram that shard `own` got may belong to another one.
+    pub(crate) fn may_be_elsewhere(&self, own: usize, datagram: &Datagram<'_>) -> bool {
+        let Some(rule) = self.rule else { return false };
+        self.search.load(Ordering::Relaxed) || rule.of(datagram.payload).is_some_and(|owner| owner != own)
     }
 
     /// A shard has connections to which packets come without an id: from now on the rule is not trusted alone.
@@ -67,12 +66,17 @@ impl ShardList {
         named.into_iter().chain(0..self.len()).find(owns).or(named)
     }
 
-    /// Gives a datagram to the shard that it belongs to. No shard may be locked.
-    pub(crate) fn forward(&self, owner: usize, now: Instant, datagram: Datagram<'_>) {
+    /// Gives a datagram that shard `own` got to the one that it belongs to. No shard may be locked.
+    pub(crate) fn hand_over(&self, own: usize, now: Instant, datagram: Datagram<'_>) {
+        let named = self.rule.and_then(|rule| rule.of(datagram.payload));
+        let owner = if self.search.load(Ordering::Relaxed) { self.search(named, &datagram) } else { named };
+        let owner = owner.unwrap_or(own);
         let mut state = self.shards[owner].lock();
         state.endpoint.handle_datagram(now, datagram);
-        state.forwarded += 1;
-        state.needs_driver();
+        if owner != own {
+            state.forwarded += 1;
+            state.needs_driver();
+        }
     }
 
     /// Locks one shard after the other.

@@ -3,6 +3,7 @@
 //! Owns [`Socket`]: `quic-udp` moves the datagrams, tokio says when that is possible. Timers: none.
 
 use quic_proto::net::FourTuple;
+use quic_proto::time::Instant;
 use quic_udp::{ReceiveBatch, SendBatch, SocketStats};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -17,6 +18,11 @@ impl Socket {
     /// Takes a bound socket. Must be called within a tokio runtime.
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         Ok(Self(quic_udp::Socket::new(socket, UdpSocket::from_std)?))
+    }
+
+    /// The same, for datagrams that name the times at which they are to leave; it is `now`.
+    pub(crate) fn with_departure_times(socket: std::net::UdpSocket, now: Instant) -> io::Result<Self> {
+        Ok(Self(quic_udp::Socket::with_departure_times(socket, now, UdpSocket::from_std)?))
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -37,18 +43,33 @@ impl Socket {
         self.0.stats()
     }
 
-    /// Receives what one system call gives.
+    /// Receives what one system call gives. `Pending` means that the task is woken when there is something.
+    ///
+    /// A runtime that always has a task to run looks at its sockets rarely. A task that goes on without having been woken by one is `eager`:
+    /// it asks the system itself.
     pub(crate) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
         batch: &mut ReceiveBatch,
+        eager: bool,
     ) -> Poll<io::Result<()>> {
         let io = self.0.io();
         loop {
-            ready!(io.poll_recv_ready(cx))?;
-            match io.try_io(Interest::READABLE, || self.0.try_receive(batch)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            match io.poll_recv_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending if eager => return pending_if_blocked(self.0.try_receive(batch)),
+                Poll::Pending => return Poll::Pending,
+            }
+            let mut received = false;
+            let tried = io.try_io(Interest::READABLE, || {
+                self.0.try_receive(batch)?;
+                received = true;
+                // Else tokio would have the socket asked again, in vain.
+                if batch.drained_the_socket() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            let result = if received { Ok(()) } else { tried };
+            if let Poll::Ready(result) = pending_if_blocked(result) {
+                return Poll::Ready(result);
             }
         }
     }
@@ -58,10 +79,17 @@ impl Socket {
         let io = self.0.io();
         loop {
             ready!(io.poll_send_ready(cx))?;
-            match io.try_io(Interest::WRITABLE, || self.0.try_send(batch)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            let sent = io.try_io(Interest::WRITABLE, || self.0.try_send(batch));
+            if let Poll::Ready(result) = pending_if_blocked(sent) {
+                return Poll::Ready(result);
             }
         }
+    }
+}
+
+fn pending_if_blocked(result: io::Result<()>) -> Poll<io::Result<()>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
     }
 }

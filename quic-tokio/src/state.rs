@@ -25,6 +25,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+/// What a step of a handshake costs, where a step of a request is 1.
+const HANDSHAKE_WORK: usize = 100;
+
 /// What all handles of an endpoint point to.
 pub(crate) struct Shared {
     pub(crate) socket: Socket,
@@ -263,22 +266,30 @@ impl State {
         }
     }
 
-    /// Hands events to those who wait for them.
-    pub(crate) fn dispatch(&mut self, wakes: &mut WakeList) {
+    /// Hands events to those who wait for them. Returns how much work that gives the application, where a step of a request is 1.
+    pub(crate) fn dispatch(&mut self, wakes: &mut WakeList) -> usize {
+        let mut work = 0;
         while let Some((handle, event)) = self.endpoint.poll_event() {
+            work += if matches!(event, Event::Stream(_)) { 1 } else { HANDSHAKE_WORK };
             if let Some(slot) = slot_of(&self.by_handle, &mut self.connections, handle) {
                 slot.on_event(event, wakes);
             }
         }
+        let incoming = self.endpoint.stats().incoming;
+        if std::mem::replace(&mut self.incoming_seen, incoming) != incoming {
+            work += HANDSHAKE_WORK;
+            self.accepting.wake(wakes);
+        }
+        work
+    }
+
+    /// Takes leave of connections that are over. Their last events were handed out.
+    pub(crate) fn take_leave(&mut self, wakes: &mut WakeList) {
         while let Some((handle, remains)) = self.endpoint.poll_remains() {
             if let Some(slot) = slot_of(&self.by_handle, &mut self.connections, handle) {
                 slot.remains = Some(remains);
             }
             self.unlink(handle);
-        }
-        let incoming = self.endpoint.stats().incoming;
-        if std::mem::replace(&mut self.incoming_seen, incoming) != incoming {
-            self.accepting.wake(wakes);
         }
         if self.endpoint.connections() == 0 {
             self.idle.wake(wakes);

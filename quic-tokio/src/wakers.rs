@@ -33,6 +33,11 @@ impl WakeList {
         }
     }
 
+    /// Whether there is nobody to be woken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes all. Call it without the lock: the first thing that a woken task does is to take it.
     #[inline]
     pub(crate) fn wake_all(&mut self) {

@@ -6,9 +6,11 @@
 //!
 //! - **Sending**: up to 64 datagrams of one size leave in one system call (GSO). Where the kernel, the device or the path refuses, the batch
 //!   that was refused leaves as single datagrams, and later ones are not batched any more.
-//! - **Receiving**: one system call takes up to 16 messages (`recvmmsg`), each of up to 64 datagrams that the kernel put together (GRO). The
-//!   protocol decrypts them where they lie.
+//! - **Receiving**: one system call takes up to 16 messages (`recvmmsg`), or 4 large ones, each of up to 64 datagrams that the kernel put
+//!   together (GRO). The protocol decrypts them where they lie.
 //! - ECN codepoints and the address of ours that a datagram went to (`pktinfo`) are passed both ways; nothing is fragmented on the way.
+//!
+//! Where the system can, datagrams leave at the times that they name ([`Socket::with_departure_times`]).
 //!
 //! [`Shards`] spread the connections of one port over several sockets, one for each core.
 //!
@@ -25,13 +27,13 @@
 //! let path = a.path_to(b.local_addr()).expect("both are IPv4");
 //! out.fill(|buf| {
 //!     buf[..5].copy_from_slice(b"hello");
-//!     Some(Transmit { path, ecn: None, len: 5, segment_size: None })
+//!     Some(Transmit::single(path, 5))
 //! });
 //! a.try_send(&mut out)?;
 //!
 //! let mut batch = ReceiveBatch::new();
 //! while b.try_receive(&mut batch).is_err() {} // an event loop would wait
-//! let datagram = batch.datagrams().next().expect("it came");
+//! let datagram = batch.next_datagram().expect("it came");
 //! assert_eq!((&*datagram.payload, datagram.path.remote), (&b"hello"[..], a.local_addr()));
 //! assert_eq!(b.stats().received_datagrams, 1);
 //! # Ok::<(), std::io::Error>(())
@@ -40,15 +42,22 @@
 #![deny(unsafe_code)]
 
 mod address;
+#[cfg(target_os = "linux")]
+mod departures;
+#[cfg(not(target_os = "linux"))]
+#[path = "departures_elsewhere.rs"]
+mod departures;
 pub mod os;
 mod receive;
 mod send;
 mod shards;
 mod socket;
 mod stats;
+#[cfg(target_os = "linux")]
+mod timestamps;
 
 pub use receive::ReceiveBatch;
 pub use send::SendBatch;
 pub use shards::{Shards, bind_group, steer};
-pub use socket::{AsUdp, Socket, bind};
+pub use socket::{AsUdp, NoDepartureTimes, Socket, bind};
 pub use stats::SocketStats;

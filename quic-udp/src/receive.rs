@@ -1,16 +1,24 @@
 //! Datagrams on their way in.
 //!
-//! Owns [`ReceiveBatch`], the buffers that every receive call fills again. Invariants: nothing is allocated after the start; a datagram lies
-//! where the kernel put it until the next call, and the protocol decrypts it there. Timers: none.
+//! Owns [`ReceiveBatch`], the buffers that every receive call fills again, and how much of what is in them was taken. Invariants: nothing is
+//! allocated after the start; a datagram lies where the kernel put it until the next call, and the protocol decrypts it there; what was not
+//! taken before that call is lost. Timers: none.
 
 use crate::address;
 use quic_proto::net::{Datagram, Ecn, FourTuple};
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 
 /// Messages that one system call takes. With GRO a message holds up to 64 datagrams.
 const MESSAGES: usize = 16;
+
+/// Messages that one system call takes while they are large: a quarter of a megabyte, which the processor's caches still hold when it is
+/// decrypted and read. A receiver that takes more at once reads slower than it could, gets behind, and then finds more still.
+const LARGE_MESSAGES: usize = 4;
+
+/// How long messages are on average when they are large.
+const LARGE: usize = MESSAGE_SIZE / 4;
 
 /// Room for one message: the largest UDP payload, which is also the most that GRO puts together.
 const MESSAGE_SIZE: usize = 1 << 16;
@@ -23,6 +31,13 @@ pub struct ReceiveBatch {
     data: Box<[u8]>,
     metas: [RecvMeta; MESSAGES],
     messages: usize,
+    /// How many the next call takes at most.
+    limit: usize,
+    drained: bool,
+    /// The message that is being taken, and how many of its bytes are.
+    at: (usize, usize),
+    /// Where that message came from, and its ECN codepoint.
+    of: (FourTuple, Option<Ecn>),
     bound: SocketAddr,
     /// Calls in a row that failed.
     failures: u32,
@@ -35,6 +50,10 @@ impl ReceiveBatch {
             data: vec![0; MESSAGES * MESSAGE_SIZE].into(),
             metas: [RecvMeta::default(); MESSAGES],
             messages: 0,
+            limit: MESSAGES,
+            drained: false,
+            at: (0, 0),
+            of: (FourTuple::to(SocketAddr::from(([0; 4], 0))), None),
             bound: SocketAddr::from(([0; 4], 0)),
             failures: 0,
         }
@@ -47,30 +66,48 @@ impl ReceiveBatch {
         socket: UdpSockRef<'_>,
         bound: SocketAddr,
     ) -> io::Result<(usize, usize)> {
-        (self.messages, self.bound) = (0, bound);
+        (self.messages, self.at, self.bound) = (0, (0, 0), bound);
         let mut chunks = self.data.chunks_exact_mut(MESSAGE_SIZE);
         let mut slices: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        match state.recv(socket, &mut slices, &mut self.metas) {
+        match state.recv(socket, &mut slices[..self.limit], &mut self.metas[..self.limit]) {
             Ok(messages) => (self.messages, self.failures) = (messages, 0),
             Err(error) => self.note(error)?,
         }
         let metas = &self.metas[..self.messages];
         let datagrams = metas.iter().map(|meta| meta.len.div_ceil(stride(meta)).max(1)).sum();
-        Ok((datagrams, metas.iter().map(|meta| meta.len).sum()))
+        let bytes = metas.iter().map(|meta| meta.len).sum();
+        // A system that gives one message at a time never says that there is no more, and a failure does not either.
+        self.drained = (1..self.limit.min(BATCH_SIZE)).contains(&self.messages);
+        self.limit = if bytes > self.messages * LARGE { LARGE_MESSAGES } else { MESSAGES };
+        Ok((datagrams, bytes))
     }
 
-    /// What the last call received, for the protocol to decrypt in place.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
-        let bound = self.bound;
-        let buffers = self.data.chunks_exact_mut(MESSAGE_SIZE);
-        buffers.zip(&self.metas).take(self.messages).flat_map(move |(buffer, meta)| {
-            let local = address::local(bound, meta.dst_ip);
+    /// The next datagram of what the last call received, for the protocol to decrypt in place.
+    pub fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        let (message, start) = self.at;
+        let meta = self.metas[..self.messages].get(message)?;
+        let len = meta.len.min(MESSAGE_SIZE);
+        let end = (start + stride(meta)).min(len);
+        self.at = if end < len { (message, end) } else { (message + 1, 0) };
+        if start == 0 {
+            let local = address::local(self.bound, meta.dst_ip);
             let path = FourTuple { local, remote: address::canonical(meta.addr) };
-            let ecn = meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8));
-            let payloads = buffer[..meta.len.min(MESSAGE_SIZE)].chunks_mut(stride(meta));
-            payloads.map(move |payload| Datagram { path, ecn, payload })
-        })
+            self.of = (path, meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8)));
+        }
+        let (path, ecn) = self.of;
+        let buffer = message * MESSAGE_SIZE;
+        Some(Datagram { path, ecn, payload: &mut self.data[buffer + start..buffer + end] })
+    }
+
+    /// Whether all that the last call received was taken.
+    pub fn is_empty(&self) -> bool {
+        self.at.0 >= self.messages
+    }
+
+    /// Whether the last call got less than it had room for: the socket had no more, and tells when more comes.
+    pub fn drained_the_socket(&self) -> bool {
+        self.drained
     }
 }
 
@@ -109,7 +146,11 @@ mod tests {
         batch.metas[1].len = 100;
         batch.metas[1].stride = 100;
         batch.messages = 2;
-        let lens: Vec<_> = batch.datagrams().map(|datagram| datagram.payload.len()).collect();
+        let mut lens = Vec::new();
+        while let Some(datagram) = batch.next_datagram() {
+            lens.push(datagram.payload.len());
+            assert_eq!(batch.is_empty(), lens.len() == 4);
+        }
         assert_eq!(lens, [1200, 1200, 100, 100]);
     }
 

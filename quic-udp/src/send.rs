@@ -111,7 +111,8 @@ mod tests {
     fn filled(len: usize, segment: u16) -> SendBatch {
         let mut batch = SendBatch::new();
         let path = FourTuple::to("127.0.0.1:9".parse().unwrap());
-        let transmit = Transmit { path, ecn: None, len, segment_size: NonZeroU16::new(segment) };
+        let transmit =
+            Transmit { path, ecn: None, len, segment_size: NonZeroU16::new(segment), departure: None };
         assert!(batch.fill(|_| Some(transmit)));
         assert!(batch.fill(|_| unreachable!("it is full")));
         batch

@@ -1,22 +1,22 @@
 //! `quic perf client`.
 
 use super::server::Half;
-use super::{ClientArgs, datagrams};
+use super::{ClientArgs, add_waits, datagrams};
 use crate::args;
 use crate::failure::Failure;
 use crate::get::{reach, resolve};
 use crate::serve::say;
 use crate::tls;
 use crate::version::Version;
-use quic_perf::{ALPN, Ask, Datagrams, Error, Tally};
+use quic_perf::{ALPN, Ask, Datagrams, Error, Tally, Waited};
 use quic_proto::config::ClientConfig;
 use quic_tokio::{AppError, Connection, Endpoint};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
-    if args.client.version == Version::Q044 {
-        let what = "the workloads need QUIC version 1: they share a port, where connections of Q044 cannot be told apart";
+    if args.client.version == Version::Q044 && args.load.connections_at_once() > 1 {
+        let what = "connections of Q044 between two ports cannot be told apart: one at a time (--at-once 1 for handshake)";
         return Err(Failure::Usage(what.to_owned()));
     }
     let config = tls::client(&args.client, ALPN, true)?;
@@ -68,5 +68,9 @@ impl quic_perf::Connection for Link {
 
     fn close(&self) {
         self.0.close(AppError::from(0), b"done");
+    }
+
+    fn waited(&self, sum: &mut Waited) {
+        add_waits(&self.0, sum);
     }
 }

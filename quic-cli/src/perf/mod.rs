@@ -11,8 +11,9 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
+use crate::version::Version;
 use quic_perf::{Load, units};
-use quic_tokio::IoStats;
+use quic_tokio::{Connection, IoStats};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -46,7 +47,10 @@ pub(crate) struct ServerArgs {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The versions of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    version: Version,
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
     /// Receive windows of streams and of the connection
@@ -58,6 +62,12 @@ pub(crate) struct ServerArgs {
     /// Spread the connections over so many sockets, each with a task that drives it
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU8,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452")]
+    mtu: u16,
+    /// Leave the pacing to the kernel: the interface must have the queueing discipline fq
+    #[arg(long)]
+    departure_times: bool,
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
@@ -122,6 +132,13 @@ async fn path(args: PathArgs) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Adds what a connection waited for.
+fn add_waits(connection: &Connection, sum: &mut quic_perf::Waited) {
+    for (what, time) in connection.stats().waited.parts() {
+        sum.add(what, time);
+    }
 }
 
 fn datagrams(io: &IoStats) -> quic_perf::Datagrams {

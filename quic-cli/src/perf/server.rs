@@ -1,10 +1,9 @@
 //! `quic perf server`.
 
-use super::{ServerArgs, datagrams};
+use super::{ServerArgs, add_waits, datagrams};
 use crate::failure::Failure;
 use crate::serve::{say, secret};
 use crate::tls;
-use crate::version::Version;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
@@ -17,13 +16,13 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
         _ => tls::self_signed()?,
     };
     let mut transport = TransportConfig::default().congestion(args.cc).max_bidi_streams(args.streams);
-    transport = transport.max_uni_streams(args.streams);
+    transport = transport.max_uni_streams(args.streams).mtu_ceiling(args.mtu);
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    let config = Version::V1.server(identity, quic_perf::ALPN, None)?;
+    let config = args.version.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
-    let endpoint_config = EndpointConfig::new(&secret()?);
+    let endpoint_config = EndpointConfig::new(&secret()?).departure_times(args.departure_times);
     let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
     let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
@@ -58,6 +57,7 @@ async fn client(incoming: Incoming, service: Arc<Service>) {
         }
     };
     tokio::join!(both_ways, one_way);
+    add_waits(&connection, &mut service.waited());
 }
 
 /// §2.3.2: "When a client uses a unidirectional stream to request a response payload from the server, the server opens a new

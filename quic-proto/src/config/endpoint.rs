@@ -28,6 +28,7 @@ pub struct EndpointConfig {
     pub(crate) versions: SmallVec<[Version; 2]>,
     pub(crate) grease_version_negotiation: bool,
     pub(crate) resets_per_second: u32,
+    pub(crate) departure_times: bool,
 }
 
 impl EndpointConfig {
@@ -42,6 +43,7 @@ impl EndpointConfig {
             versions: smallvec![Version::V1],
             grease_version_negotiation: true,
             resets_per_second: 100,
+            departure_times: false,
         }
     }
 
@@ -92,6 +94,25 @@ impl EndpointConfig {
         self
     }
 
+    /// Whether the socket can hold datagrams back until a time that each names ([`Transmit::departure`](crate::net::Transmit::departure);
+    /// `SO_TXTIME` on Linux). The pacer hands out what may leave within the next milliseconds ahead of time then: it is spaced more finely
+    /// than a timer of the application could, and wakes the application up less often. Default: no.
+    ///
+    /// The adapters ask the system for it, and fail to make an endpoint where there is no such thing. Linux has it, but *keeps to the times
+    /// only if the queueing discipline of the interface does* (`fq`); others send at once, which is as good as no pacing within these
+    /// milliseconds, and takes round trips for shorter by as much. See `Socket::with_departure_times` of
+    /// `quic-udp`.
+    #[must_use]
+    pub fn departure_times(mut self, on: bool) -> Self {
+        self.departure_times = on;
+        self
+    }
+
+    /// Whether datagrams may name [times to leave at](Self::departure_times).
+    pub fn has_departure_times(&self) -> bool {
+        self.departure_times
+    }
+
     /// Checks all values.
     ///
     /// # Errors
@@ -114,6 +135,7 @@ impl fmt::Debug for EndpointConfig {
             .field("versions", &self.versions)
             .field("grease_version_negotiation", &self.grease_version_negotiation)
             .field("resets_per_second", &self.resets_per_second)
+            .field("departure_times", &self.departure_times)
             .finish_non_exhaustive()
     }
 }

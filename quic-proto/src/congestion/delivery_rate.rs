@@ -180,7 +180,6 @@ mod tests {
             bytes,
             sent: at(sent),
             in_flight: 0,
-            app_limited: false,
             mark,
             drained: false,
             rtt,

@@ -52,6 +52,13 @@ pub(super) struct Step {
     pub(super) ends: bool,
 }
 
+impl Step {
+    /// Slow start without HyStart++.
+    pub(super) fn full(sample: &AckSample) -> Self {
+        Self { growth: sample.bytes, ends: false }
+    }
+}
+
 impl HyStart {
     pub(super) fn new() -> Self {
         Self { round: Instant::EPOCH, last_min: None, current_min: Duration::MAX, samples: 0, css: None }
@@ -130,7 +137,6 @@ mod tests {
                     bytes: 1000,
                     sent: Instant::from_millis(sent),
                     in_flight: 0,
-                    app_limited: false,
                     mark: DeliveryMark::default(),
                     drained: false,
                     rtt: RttSample::default(),
@@ -201,7 +207,6 @@ mod tests {
                     bytes: 1000,
                     sent,
                     in_flight: 0,
-                    app_limited: false,
                     mark: DeliveryMark::default(),
                     drained: false,
                     rtt: RttSample::default(),

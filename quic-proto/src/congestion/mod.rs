@@ -19,6 +19,7 @@ mod hystart;
 mod new_reno;
 mod pacer;
 mod prr;
+mod tolerance;
 
 pub use bbr::Bbr;
 pub use cubic::Cubic;
@@ -53,8 +54,6 @@ pub struct AckSample {
     pub sent: Instant,
     /// Bytes in flight after these packets were removed.
     pub in_flight: u64,
-    /// Whether the application (or flow control), not the window, limited what was sent.
-    pub app_limited: bool,
     /// What [`Controller::on_sent`] returned for the newest of these packets.
     pub mark: DeliveryMark,
     /// Whether there is nothing to send now, for lack of data or of flow control credit.
@@ -152,6 +151,12 @@ pub enum Algorithm {
     /// CUBIC, RFC 9438.
     #[default]
     Cubic,
+    /// CUBIC that does not take each loss for congestion: a reduction is taken back after its round trip if the round-trip time tells of no
+    /// queue and no more than 2 % are lost in the long run. Departs from RFC 9438.
+    ///
+    /// For paths that lose packets without being full (radio, long lines), where CUBIC is slow. Where a queue is shorter than an
+    /// eighth of the round trip, or a policer drops, it takes much of the share of flows that answer each loss.
+    CubicTolerant,
     /// The controller of RFC 9002 §7.
     NewReno,
     /// `BBRv3`, draft-ietf-ccwg-bbr.
@@ -160,13 +165,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Bbr];
+    pub const ALL: [Self; 4] = [Self::Cubic, Self::CubicTolerant, Self::NewReno, Self::Bbr];
 
     /// A controller for a path with datagrams of `mtu` bytes; what it decides by chance it draws from a child of `rng`.
     pub fn build(self, mtu: u16, rng: &mut dyn Rng) -> Box<dyn Controller> {
         match self {
             Self::Bbr => Box::new(Bbr::new(mtu, rng.child())),
             Self::Cubic => Box::new(Cubic::new(mtu)),
+            Self::CubicTolerant => Box::new(Cubic::tolerant(mtu)),
             Self::NewReno => Box::new(NewReno::new(mtu)),
         }
     }
@@ -176,6 +182,7 @@ impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cubic => cubic::NAME,
+            Self::CubicTolerant => cubic::TOLERANT_NAME,
             Self::NewReno => new_reno::NAME,
             Self::Bbr => bbr::NAME,
         })
@@ -184,7 +191,7 @@ impl fmt::Display for Algorithm {
 
 /// There is no congestion control algorithm of this name.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("unknown congestion control algorithm {0:?} (known: cubic, newreno, bbr)")]
+#[error("unknown congestion control algorithm {0:?} (known: cubic, cubic-tolerant, newreno, bbr)")]
 pub struct UnknownAlgorithm(pub String);
 
 impl FromStr for Algorithm {
@@ -193,6 +200,7 @@ impl FromStr for Algorithm {
         match name {
             bbr::NAME => Ok(Self::Bbr),
             cubic::NAME => Ok(Self::Cubic),
+            cubic::TOLERANT_NAME => Ok(Self::CubicTolerant),
             new_reno::NAME | "reno" => Ok(Self::NewReno),
             _ => Err(UnknownAlgorithm(name.to_owned())),
         }
@@ -226,8 +234,11 @@ pub const fn minimum_window(mtu: u16) -> u64 {
     2 * mtu as u64
 }
 
-/// What was in flight at most since the window was last reduced: "maxFS" of draft-ietf-ccwg-ratelimited-increase, which replaces the
-/// rule of RFC 9002 §7.8 that a window that is not used up does not grow.
+/// What was in flight at most since the window was last reduced: "maxFS" of draft-ietf-ccwg-ratelimited-increase. A window grows only as
+/// far as a flight of that size could have made it grow.
+///
+/// That is in place of the rule of RFC 9002 §7.8, by which an underutilized window does not grow unless it is the pacer that holds the
+/// sender back. Who or what does so makes no difference here: application, flow control, pacer or processor.
 #[derive(Clone, Copy, Debug)]
 struct FlightPeak(u64);
 
@@ -246,15 +257,16 @@ impl FlightPeak {
         self.0 = 0;
     }
 
-    /// limit(maxFS), "the maximum cwnd value the congestion control algorithm would yield by increasing for all ACKs that would be
-    /// produced by successfully transmitting one window of size maxFS", in slow start.
+    /// "The sender MUST cap cwnd to be no larger than limit(maxFS)", which is twice maxFS in slow start.
     fn slow_start_limit(self) -> u64 {
         self.0.saturating_mul(2)
     }
 
-    /// The same in congestion avoidance.
-    fn avoidance_limit(self, mtu: u16) -> u64 {
-        self.0.saturating_add(u64::from(mtu))
+    /// Whether the window was used up, but for what is less than a datagram. In congestion avoidance it grows only then, which keeps it to
+    /// what "the congestion control algorithm would yield by increasing for all ACKs that would be produced by successfully transmitting one
+    /// window of size maxFS".
+    fn filled(self, window: u64, mtu: u16) -> bool {
+        window < self.0.saturating_add(u64::from(mtu))
     }
 }
 
@@ -319,7 +331,6 @@ mod tests {
             bytes: 0,
             sent: Instant::from_millis(101),
             in_flight: 0,
-            app_limited: false,
             mark: DeliveryMark::default(),
             drained: false,
             rtt: RttSample::default(),

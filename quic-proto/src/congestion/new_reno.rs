@@ -41,13 +41,12 @@ impl NewReno {
     }
 
     fn grow(&mut self, sample: &AckSample) {
-        let limit = |limit| if sample.app_limited { limit } else { u64::MAX };
         if self.in_slow_start() {
             let grown = self.window.saturating_add(sample.bytes);
-            self.window = grown.min(limit(self.peak.slow_start_limit())).max(self.window);
+            self.window = grown.min(self.peak.slow_start_limit()).max(self.window);
             return;
         }
-        if self.window >= limit(self.peak.avoidance_limit(self.mtu)) {
+        if !self.peak.filled(self.window, self.mtu) {
             return;
         }
         // RFC 9002 §7.3.3: "MUST limit the increase to the congestion window to at most one maximum datagram size for each
@@ -152,7 +151,6 @@ mod tests {
             bytes,
             sent: Instant::from_millis(sent),
             in_flight: 0,
-            app_limited: false,
             mark: DeliveryMark::default(),
             drained: false,
             rtt: RttSample::default(),
@@ -171,9 +169,15 @@ mod tests {
         }
     }
 
+    /// A packet is sent, with which `flight` bytes are in flight.
+    fn sends(reno: &mut NewReno, flight: u64) {
+        reno.on_sent(Instant::EPOCH, 1200, flight, false);
+    }
+
     #[test]
     fn slow_start_grows_by_what_is_acknowledged() {
         let mut reno = NewReno::new(MTU);
+        sends(&mut reno, 12_000);
         reno.on_ack(&ack(0, 50, 12_000));
         assert_eq!(reno.window(), 24_000);
         assert!(reno.in_slow_start());
@@ -183,30 +187,25 @@ mod tests {
     #[test]
     fn a_window_that_is_not_used_grows_to_twice_the_largest_flight() {
         let mut reno = NewReno::new(MTU);
-        let limited = |bytes| AckSample { app_limited: true, ..ack(50, 100, bytes) };
-        reno.on_ack(&limited(4 * 1200));
-        assert_eq!(reno.window(), 14 * 1200);
-        reno.on_ack(&limited(8 * 1200));
-        assert_eq!(reno.window(), 20 * 1200, "2 * maxFS, which is the initial window");
-        reno.on_ack(&limited(4 * 1200));
-        assert_eq!(reno.window(), 20 * 1200);
-        reno.on_sent(Instant::from_millis(100), 1200, 20 * 1200, false);
-        reno.on_ack(&limited(20 * 1200));
-        assert_eq!(reno.window(), 40 * 1200);
+        for (flight, window) in [(4, 14), (8, 20), (4, 20), (20, 40)] {
+            sends(&mut reno, flight * 1200);
+            reno.on_ack(&ack(50, 100, flight * 1200));
+            assert_eq!(reno.window(), window * 1200);
+        }
     }
 
     #[test]
     fn in_congestion_avoidance_it_grows_to_a_datagram_beyond_the_largest_flight() {
         let mut reno = NewReno::new(MTU);
         reno.on_congestion(&loss(10, 100, false));
-        let limited = AckSample { app_limited: true, ..ack(101, 200, 6000) };
-        reno.on_ack(&limited);
+        let after = ack(101, 200, 6000);
+        reno.on_ack(&after);
         assert_eq!(reno.window(), 6000, "the reduction made the largest flight void");
-        reno.on_sent(Instant::from_millis(100), 1200, 6000, false);
-        reno.on_ack(&limited);
+        sends(&mut reno, 6000);
+        reno.on_ack(&after);
         assert_eq!(reno.window(), 7200);
-        reno.on_ack(&limited);
-        reno.on_ack(&limited);
+        reno.on_ack(&after);
+        reno.on_ack(&after);
         assert_eq!(reno.window(), 7200);
     }
 
@@ -231,6 +230,7 @@ mod tests {
     fn congestion_avoidance_adds_a_datagram_for_each_window() {
         let mut reno = NewReno::new(MTU);
         reno.on_congestion(&loss(10, 100, false));
+        sends(&mut reno, 6000);
         for _ in 0..4 {
             reno.on_ack(&ack(101, 200, 1200));
         }
@@ -246,6 +246,7 @@ mod tests {
         reno.on_congestion(&loss(10, 100, true));
         assert_eq!((reno.window(), reno.ssthresh()), (2400, 6000));
         assert!(reno.in_slow_start());
+        sends(&mut reno, 2400);
         reno.on_ack(&ack(90, 150, 1200));
         assert_eq!(reno.window(), 3600);
     }
@@ -261,9 +262,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, in whatever order: the window stays within its bounds and grows only by what was acknowledged.
+        /// Whatever happens, in whatever order: the window stays within its bounds and grows only by what was acknowledged, to twice
+        /// the largest flight at most.
         #[test]
-        fn bounded(steps in proptest::collection::vec((0u8..4, 0u64..1000, 0u64..100_000), 1..200)) {
+        fn bounded(steps in proptest::collection::vec((0u8..5, 0u64..1000, 0u64..100_000), 1..200)) {
             let mut reno = NewReno::new(MTU);
             let mut now = 0;
             for (kind, step, bytes) in steps {
@@ -273,9 +275,12 @@ mod tests {
                     0 | 1 => {
                         reno.on_ack(&ack(now.saturating_sub(100), now, bytes));
                         prop_assert!(reno.window >= before && reno.window <= before + bytes.max(1200));
+                        let limit = reno.peak.slow_start_limit().max(reno.peak.0 + 2 * 1200);
+                        prop_assert!(reno.window <= before.max(limit));
                     }
+                    2 => sends(&mut reno, bytes),
                     _ => {
-                        reno.on_congestion(&loss(now.saturating_sub(100), now, kind == 3));
+                        reno.on_congestion(&loss(now.saturating_sub(100), now, kind == 4));
                         prop_assert!(reno.window <= before);
                     }
                 }

@@ -6,7 +6,13 @@
 //! Packets that are not asked for here (acknowledgements, probes) may overdraw the bucket, by one burst at most. Once the bucket was found
 //! empty it stays closed until it holds what is worth a batch: acknowledgements keep asking, and would get a packet or two each time.
 //!
-//! Timers: [`Pacer::next_release`] is the deadline of the pacing timer.
+//! Where the socket holds datagrams back until a time that they name, the bucket runs ahead of the clock by a [head
+//! start](Pacer::head_start): what it would give out later is given out now, with the time at which it would have been. It is given out in
+//! finer steps then, since nobody has to wake up for each. The head start is short, for what is handed out cannot be taken back: news of a
+//! loss finds it on its way. At most 5 ms; and at most a quarter of a round trip, which is by how much the pacing rate of a window that does
+//! not grow exceeds window over round trip, so that a window that is handed out early is not missed for it.
+//!
+//! Timers: [`Pacer::next_release`] is the deadline of the pacing timer, but for the head start.
 
 use crate::time::{Duration, Instant};
 
@@ -22,6 +28,10 @@ const BATCH: u64 = 64;
 const BURST_TIME: Duration = Duration::from_millis(2);
 /// How long to save up before sending goes on: a timer for every packet costs more than a burst of a millisecond harms.
 const RELEASE_TIME: Duration = Duration::from_millis(1);
+/// The same where no timer is needed.
+const FINE_RELEASE_TIME: Duration = Duration::from_micros(250);
+/// The longest head start: some times what a timer of an operating system is late.
+const MAX_HEAD_START: Duration = Duration::from_millis(5);
 
 /// A token bucket, in bytes.
 #[derive(Clone, Debug)]
@@ -36,6 +46,8 @@ pub struct Pacer {
     /// What was asked for in vain, in bytes; zero while the bucket is open.
     saving: u64,
     refilled: Option<Instant>,
+    /// The socket holds datagrams back until they are to leave.
+    departure_times: bool,
 }
 
 impl Pacer {
@@ -49,7 +61,27 @@ impl Pacer {
             burst: MIN_BURST * mtu,
             saving: 0,
             refilled: None,
+            departure_times: false,
         }
+    }
+
+    /// Whether the socket holds datagrams back until they are to leave.
+    pub fn departure_times(&mut self, on: bool) {
+        self.departure_times = on;
+    }
+
+    /// How long before they leave datagrams may be handed out, after round trips of `rtt` (if one was measured).
+    pub fn head_start(&self, rtt: Option<Duration>) -> Duration {
+        if self.departure_times {
+            rtt.map_or(Duration::ZERO, |rtt| (rtt / 4).min(MAX_HEAD_START))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// The time up to which tokens were counted, when the clock says `now`: what leaves next leaves then.
+    pub fn time(&self, now: Instant) -> Instant {
+        self.refilled.map_or(now, |refilled| refilled.max(now))
     }
 
     /// Bytes that may be sent at `now`, when the path is used at `rate` bytes per second.
@@ -80,7 +112,7 @@ impl Pacer {
         self.saving = wanted;
         // A fraction of a nanosecond short would wake the caller up in vain.
         let nanos = (missing * 1e9 / self.rate as f64).ceil();
-        self.refilled.unwrap_or(now).max(now) + Duration::from_nanos(nanos as u64)
+        self.time(now) + Duration::from_nanos(nanos as u64)
     }
 
     /// The largest burst, in bytes: two milliseconds at the current rate, but 10 datagrams at least and 256 at most.
@@ -90,7 +122,8 @@ impl Pacer {
 
     /// What is saved up before `wanted` bytes leave.
     fn worth(&self, wanted: u64) -> u64 {
-        bytes_in(self.rate, RELEASE_TIME).min(BATCH * self.mtu).max(wanted).min(self.burst)
+        let time = if self.departure_times { FINE_RELEASE_TIME } else { RELEASE_TIME };
+        bytes_in(self.rate, time).min(BATCH * self.mtu).max(wanted).min(self.burst)
     }
 
     fn set_rate(&mut self, rate: u64) {

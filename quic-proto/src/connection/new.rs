@@ -26,6 +26,7 @@ pub(crate) struct ConnectionInit {
     pub(crate) reset_key: ResetKey,
     pub(crate) epoch: UnixTime,
     pub(crate) max_udp_payload_size: u64,
+    pub(crate) departure_times: bool,
 }
 
 /// A connection could not be started.
@@ -112,6 +113,7 @@ impl From<ConnectionInit> for EngineInit {
             reset_key: init.reset_key,
             epoch: init.epoch,
             max_udp_payload_size: init.max_udp_payload_size,
+            departure_times: init.departure_times,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::engine::budget::{Allowance, Budget};
+use crate::engine::waits::Wait;
 use crate::net::Transmit;
 use crate::time::Instant;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -24,8 +25,10 @@ impl Connection {
             return None;
         }
         self.engine.marking = false;
+        // Nothing overtakes what was handed out before with a later time.
+        self.engine.departure = self.engine.paths.active().pacer.time(now);
         if self.engine.lifecycle.is_closing() {
-            return self.transmit_close(buf);
+            return self.transmit_close(now, buf);
         }
         if let Some(probe) = self.engine.poll_probe(now, buf.len()) {
             let len = self.family.transmit_probe(&mut self.engine, buf, &probe);
@@ -35,8 +38,8 @@ impl Connection {
                 path.amplification.on_sent(len as u64);
             }
             self.engine.rearm(now);
-            let ecn = None;
-            return Some(Transmit { path: probe.tuple, ecn, len, segment_size: None });
+            let departure = self.engine.departure_after(now);
+            return Some(Transmit { departure, ..Transmit::single(probe.tuple, len) });
         }
         self.transmit_batch(now, buf, max_segments)
     }
@@ -51,20 +54,29 @@ impl Connection {
         let ecn = self.engine.paths.active().ecn.mark();
         self.engine.marking = ecn.is_some();
         let (mut len, mut segments, mut segment_size) = (0, 0, mtu);
-        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0 };
+        let departure = self.engine.departure;
+        let mut budget = Budget { allowance: Allowance::Nothing, bytes: 0, departure, wait: None };
         while segments < max_segments.get() && buf.len() - len >= mtu {
             if budget.bytes < mtu as u64 {
                 // Asked first, so that a pacer or a window that is in nobody's way neither sets a timer nor is counted.
                 if !self.family.wants_to_send(&mut self.engine) {
+                    budget.wait = None;
                     break;
                 }
-                budget = self.engine.budget(now, mtu);
+                let next = self.engine.budget(now, mtu);
+                // A batch leaves at one time.
+                if segments > 0 && next.departure != budget.departure {
+                    break;
+                }
+                budget = next;
+                self.engine.departure = budget.departure;
             }
-            let Budget { allowance, bytes } = budget;
+            let Budget { allowance, bytes, departure, .. } = budget;
             if allowance == Allowance::Nothing {
                 break;
             }
-            let written = self.family.transmit(&mut self.engine, now, &mut buf[len..len + mtu], allowance);
+            let written =
+                self.family.transmit(&mut self.engine, departure, &mut buf[len..len + mtu], allowance);
             budget.bytes = bytes.saturating_sub(written as u64);
             if written == 0 && allowance == Allowance::Probes {
                 self.engine.waive_probes();
@@ -86,15 +98,18 @@ impl Connection {
             }
         }
         if segments == 0 {
+            self.engine.wait(now, budget.wait);
             self.engine.rearm_stale(now);
             return None;
         }
+        self.engine.waits.begin(now, Wait::Driver);
         self.engine.rearm(now);
         let segment_size = if segments > 1 { NonZeroU16::new(segment_size as u16) } else { None };
-        Some(Transmit { path: self.engine.paths.active().tuple, ecn, len, segment_size })
+        let (path, departure) = (self.engine.paths.active().tuple, self.engine.departure_after(now));
+        Some(Transmit { path, ecn, len, segment_size, departure })
     }
 
-    fn transmit_close(&mut self, buf: &mut [u8]) -> Option<Transmit> {
+    fn transmit_close(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
         let path = self.engine.paths.active();
         let (tuple, mtu) = (path.tuple, usize::from(path.mtu.current()));
         // RFC 9000 §10.2.1: the close is subject to the anti-amplification limit as everything else.
@@ -109,6 +124,6 @@ impl Connection {
             return None;
         }
         self.engine.on_datagram_sent(len);
-        Some(Transmit { path: tuple, ecn: None, len, segment_size: None })
+        Some(Transmit { departure: self.engine.departure_after(now), ..Transmit::single(tuple, len) })
     }
 }

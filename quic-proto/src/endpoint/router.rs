@@ -213,7 +213,7 @@ impl Router {
             return Ok(None);
         }
         self.stats.retries += 1;
-        Ok(Some(Transmit { path: client.path, ecn: None, len: writer.len(), segment_size: None }))
+        Ok(Some(Transmit::single(client.path, writer.len())))
     }
 
     /// Tells a client that it is not wanted, by a packet that closes the connection (`CONNECTION_REFUSED`) written to `out`. `None` if the client is not
@@ -224,7 +224,7 @@ impl Router {
         if let Some(family) = self.server.as_ref().and_then(|server| server.family_of(client.version)) {
             let len = family.refuse(&client.dcid, out)?;
             self.stats.refused += 1;
-            return Some(Transmit { path: client.path, ecn: None, len, segment_size: None });
+            return Some(Transmit::single(client.path, len));
         }
         let spec = spec(client.version)?;
         let code = TransportErrorCode::CONNECTION_REFUSED;
@@ -404,6 +404,7 @@ impl Router {
             reset_key: self.config.reset_key.clone(),
             epoch: self.epoch,
             max_udp_payload_size: self.config.max_udp_payload_size,
+            departure_times: self.config.departure_times,
         }
     }
 

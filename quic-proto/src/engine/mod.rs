@@ -23,6 +23,7 @@ pub mod start;
 pub mod stats;
 mod timeouts;
 pub mod verbs;
+pub mod waits;
 
 use crate::cid::{CidGenerator, LocalCids, PeerCids};
 use crate::config::TransportConfig;
@@ -39,9 +40,10 @@ use crate::timer::TimerTable;
 use crate::util::PerSpace;
 use lifecycle::Lifecycle;
 use smallvec::SmallVec;
-use stats::{ConnectionStats, PathStats};
+use stats::{ConnectionStats, Counters, PathStats};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use waits::Waits;
 
 /// What the peer told us about itself that the engine needs, in the terms of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,9 @@ pub struct Engine {
     /// Open, closing, draining or drained.
     pub lifecycle: Lifecycle,
     /// Counters for the application.
-    pub stats: ConnectionStats,
+    pub stats: Counters,
+    /// What the sender waits for.
+    pub waits: Waits,
     /// This connection's randomness.
     pub rng: Box<dyn Rng>,
     /// Timing that the peer announced.
@@ -107,6 +111,8 @@ pub struct Engine {
     /// Whether the datagram that is being written leaves with an ECN mark. A whole batch does or does not, though the test of the path may
     /// end within it; ECN validation has to count what really was marked (RFC 9000 §13.4.2.1).
     pub marking: bool,
+    /// When what is being written leaves: later than now where the socket holds it back. Packets are remembered with this time.
+    pub departure: Instant,
     /// Packets came or went since the connection was last at rest.
     restless: bool,
     /// When the keep-alive timer was last due.
@@ -169,7 +175,8 @@ impl Engine {
             reset_key: parts.reset_key,
             timers: TimerTable::default(),
             lifecycle: Lifecycle::default(),
-            stats: ConnectionStats::default(),
+            stats: Counters::default(),
+            waits: Waits::new(now),
             rng: parts.rng,
             confirmed: false,
             negotiated: false,
@@ -183,6 +190,7 @@ impl Engine {
             challenges: SmallVec::new(),
             last_activity: now,
             marking: false,
+            departure: now,
             restless: true,
             kept_alive: now,
             sent_since_receive: false,
@@ -197,6 +205,11 @@ impl Engine {
     pub fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
+    }
+
+    /// When what was just written leaves, if that is after `now`.
+    pub fn departure_after(&self, now: Instant) -> Option<Instant> {
+        Some(self.departure).filter(|departure| *departure > now)
     }
 
     /// The latest time that any call brought.
@@ -278,7 +291,27 @@ impl Engine {
         };
         let memory =
             self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
-        let (buffers, memory) = (self.streams.memory_used() as u64, memory as u64);
-        ConnectionStats { path, buffers, memory, ..self.stats }
+        let Counters {
+            sent,
+            received,
+            discarded_packets,
+            lost_packets,
+            lost_bytes,
+            congestion_events,
+            probe_timeouts,
+        } = self.stats;
+        ConnectionStats {
+            sent,
+            received,
+            discarded_packets,
+            lost_packets,
+            lost_bytes,
+            congestion_events,
+            probe_timeouts,
+            waited: self.waits.until(self.now),
+            buffers: self.streams.memory_used() as u64,
+            memory: memory as u64,
+            path,
+        }
     }
 }

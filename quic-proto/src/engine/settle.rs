@@ -37,6 +37,9 @@ impl Engine {
         let path = self.paths.active_mut();
         let mut ctx = Ctx { rtt: &mut path.rtt, cc: &mut *path.cc, situation, drained };
         self.recovery.on_ack(now, space, ack, ranges, &mut ctx, &mut self.outcome)?;
+        if self.outcome.newest_acked > Some(now) {
+            self.give_up_departure_times();
+        }
         if space == SpaceId::Data {
             self.validate_ecn(now, space, ecn);
         }
@@ -49,6 +52,14 @@ impl Engine {
     }
 
     /// Checks the peer's ECN counts (RFC 9000 §13.4.2.1) and reports new CE marks to the congestion controller (RFC 9002 §7.1).
+    /// What was to leave later has arrived: the system does not keep to the times, and what they are for does not work.
+    fn give_up_departure_times(&mut self) {
+        self.path_config.departure_times = false;
+        for path in self.paths.iter_mut() {
+            path.pacer.departure_times(false);
+        }
+    }
+
     fn validate_ecn(&mut self, now: Instant, space: SpaceId, counts: Option<EcnCounts>) {
         let outcome = &self.outcome;
         let (acked, Some(newest), true) =
@@ -106,7 +117,7 @@ impl Engine {
                     acks.on_ack_acked(largest);
                 }
             }
-            Token::NewConnectionId(_) => {}
+            Token::NewConnectionId(_) | Token::Early => {}
             Token::RetireConnectionId(sequence) => self.peer_cids.on_acked(sequence),
             Token::MtuProbe(size) => {
                 if self.paths.active_mut().mtu.on_probe_acked(now, size) {
@@ -121,7 +132,7 @@ impl Engine {
     pub(super) fn token_lost(&mut self, now: Instant, token: Token, family: &mut dyn FamilyTokens) {
         match token {
             // An acknowledgement is sent anew from the current ranges whenever one is owed (RFC 9000 §13.3).
-            Token::Ack { .. } => {}
+            Token::Ack { .. } | Token::Early => {}
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.peer_cids.on_lost(sequence),
             Token::MtuProbe(size) => self.paths.active_mut().mtu.on_probe_lost(now, size),

@@ -10,7 +10,7 @@ use crate::path::{self, Path, PathConfig, PathSet};
 use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{StreamRules, Streams, StreamsConfig};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Duration, Instant, UnixTime};
 use crate::util::PerSpace;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct EngineInit {
     pub epoch: UnixTime,
     /// The largest UDP payload that this endpoint takes, in bytes.
     pub max_udp_payload_size: u64,
+    /// Whether the socket holds datagrams back until they are to leave.
+    pub departure_times: bool,
 }
 
 /// The facts of the client's first packet.
@@ -68,6 +70,8 @@ pub struct EngineRules {
     pub uni_streams: bool,
     /// The largest datagram that peers take unasked, in bytes.
     pub max_datagram: u16,
+    /// No longer RTT than this is assumed before there is a sample.
+    pub max_initial_rtt: Duration,
 }
 
 impl Default for EngineRules {
@@ -80,6 +84,7 @@ impl Default for EngineRules {
             path_challenges: true,
             uni_streams: true,
             max_datagram: u16::MAX,
+            max_initial_rtt: Duration::MAX,
         }
     }
 }
@@ -107,9 +112,10 @@ impl EngineInit {
             rules: rules.streams,
         });
         let path_config = PathConfig {
-            initial_rtt: config.initial_rtt,
+            initial_rtt: config.initial_rtt.min(rules.max_initial_rtt),
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
+            departure_times: self.departure_times,
         };
         let cc = config.congestion.build(path::BASE, &mut *self.rng);
         let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);

@@ -42,6 +42,67 @@ pub struct TrafficStats {
     pub frames: FrameCounts,
 }
 
+/// How long a connection's sender waited, by what for. The parts add up to the life of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Waited {
+    /// For data: the application wrote no more, or the handshake waited for the peer.
+    pub application: Duration,
+    /// For room in the send buffer ([`TransportConfig::send_buffer`](crate::config::TransportConfig::send_buffer)): it was full of what the
+    /// peer had not acknowledged, and the application was told to wait.
+    pub send_buffer: Duration,
+    /// For the peer to permit another stream.
+    pub stream_limit: Duration,
+    /// For the peer's flow control of a stream.
+    pub stream_window: Duration,
+    /// For the peer's flow control of the connection.
+    pub connection_window: Duration,
+    /// For acknowledgements, since the congestion window was full.
+    pub congestion: Duration,
+    /// For the pacer.
+    pub pacer: Duration,
+    /// For the peer's address to be validated (RFC 9000 §8.1).
+    pub amplification: Duration,
+    /// For nothing of the protocol's: there was more to send, but nobody asked for it. Socket, processor and application's loop are to blame.
+    pub driver: Duration,
+}
+
+impl Waited {
+    /// All parts with their names.
+    pub fn parts(&self) -> [(&'static str, Duration); 9] {
+        [
+            ("application", self.application),
+            ("send buffer", self.send_buffer),
+            ("stream limit", self.stream_limit),
+            ("stream window", self.stream_window),
+            ("connection window", self.connection_window),
+            ("congestion", self.congestion),
+            ("pacer", self.pacer),
+            ("amplification", self.amplification),
+            ("driver", self.driver),
+        ]
+    }
+}
+
+/// What is counted as it happens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// What we sent.
+    pub sent: TrafficStats,
+    /// What we received.
+    pub received: TrafficStats,
+    /// See [`ConnectionStats`].
+    pub discarded_packets: u64,
+    /// See [`ConnectionStats`].
+    pub lost_packets: u64,
+    /// See [`ConnectionStats`].
+    pub lost_bytes: u64,
+    /// See [`ConnectionStats`].
+    pub congestion_events: u64,
+    /// See [`ConnectionStats`].
+    pub probe_timeouts: u64,
+}
+
 /// What a connection did so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -60,10 +121,8 @@ pub struct ConnectionStats {
     pub congestion_events: u64,
     /// Times that a probe timeout expired.
     pub probe_timeouts: u64,
-    /// Times that sending waited for the congestion window.
-    pub congestion_limited: u64,
-    /// Times that sending waited for the pacer.
-    pub pacing_limited: u64,
+    /// What the sender waited for, until the latest call that told the time.
+    pub waited: Waited,
     /// Bytes of memory in stream buffers now: received and not read, written and not acknowledged, and idle ones.
     pub buffers: u64,
     /// Bytes of memory that the connection takes now: its own state, what it remembers of packets and streams, and `buffers`. What the

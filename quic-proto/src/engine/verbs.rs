@@ -51,7 +51,6 @@ impl Engine {
 
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
-        let now = self.now;
         tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
         self.restless = true;
@@ -61,20 +60,20 @@ impl Engine {
             // sent since last receiving and processing a packet."
             if !self.sent_since_receive {
                 self.sent_since_receive = true;
-                self.last_activity = now;
+                self.last_activity = self.now;
             }
         }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
-        let app_limited = in_flight && !self.streams.can_send();
+        let drained = in_flight && !self.streams.can_send();
         let sent = SentPacket {
-            time: now,
+            time: self.departure,
             bytes: bytes as u16,
             ack_eliciting: packet.ack_eliciting,
             in_flight,
             path: generation,
             ecn: self.marking,
-            app_limited,
+            drained,
             tokens: packet.tokens,
         };
         if sent.ecn {
@@ -83,7 +82,7 @@ impl Engine {
         if in_flight {
             path.pacer.on_sent(bytes as u64);
         }
-        self.recovery.on_sent(now, space, packet.number, sent, &mut *path.cc);
+        self.recovery.on_sent(self.departure, space, packet.number, sent, &mut *path.cc);
     }
 
     /// Verb: the peer closed the connection.
@@ -121,6 +120,7 @@ impl Engine {
     /// Reports the end, once.
     fn closed(&mut self) {
         self.timers.clear();
+        self.waits.end(self.now);
         if let Some(reason) = self.lifecycle.reason() {
             tracing::debug!(%reason, "closed");
             let event = Event::Closed(reason.clone());

@@ -34,6 +34,8 @@ pub struct PathConfig {
     pub mtu_ceiling: u16,
     /// Whether the socket can set and read ECN codepoints.
     pub ecn: bool,
+    /// Whether the socket holds datagrams back until they are to leave.
+    pub departure_times: bool,
 }
 
 /// A path and all that is known of it.
@@ -72,13 +74,15 @@ impl Path {
         config: &PathConfig,
         validated: bool,
     ) -> Self {
+        let mut pacer = Pacer::new(BASE);
+        pacer.departure_times(config.departure_times);
         Self {
             tuple,
             generation: 0,
             peer_cid,
             rtt: Rtt::new(config.initial_rtt),
             cc,
-            pacer: Pacer::new(BASE),
+            pacer,
             mtu: Mtu::new(config.mtu_ceiling),
             amplification: Amplification::new(validated),
             ecn: EcnState::new(config.ecn),

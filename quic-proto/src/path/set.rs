@@ -223,8 +223,12 @@ mod tests {
     use crate::congestion::Algorithm;
     use crate::rng::SeededRng;
 
-    const CONFIG: PathConfig =
-        PathConfig { initial_rtt: Duration::from_millis(333), mtu_ceiling: 1452, ecn: true };
+    const CONFIG: PathConfig = PathConfig {
+        initial_rtt: Duration::from_millis(333),
+        mtu_ceiling: 1452,
+        ecn: true,
+        departure_times: false,
+    };
     const PTO: Duration = Duration::from_millis(50);
 
     fn address(text: &str) -> FourTuple {

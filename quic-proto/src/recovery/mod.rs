@@ -197,7 +197,7 @@ impl Recovery {
         let mut mark = DeliveryMark::default();
         if packet.in_flight && packet.path == self.generation {
             self.in_flight += u64::from(packet.bytes);
-            mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.app_limited);
+            mark = cc.on_sent(now, u64::from(packet.bytes), self.in_flight, packet.drained);
         }
         space.on_sent(number, packet, mark);
     }
@@ -223,7 +223,9 @@ impl Recovery {
         state.largest_acked = state.largest_acked.max(Some(ack.largest));
         let Some((newest_number, newest)) = acked.newest else { return Ok(()) };
         out.newest_acked = Some(newest);
-        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path {
+        // A packet that is acknowledged before it was to leave was not held back until then, or its acknowledgement is made up.
+        let plausible = newest <= now;
+        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && plausible {
             // RFC 9002 §5.1: a sample only if "the largest acknowledged packet number is newly acknowledged, and at least one of the
             // newly acknowledged packets was ack-eliciting". §5.3: the delay of Initial packets MAY be ignored: it is not intended.
             let delay = if space == SpaceId::Initial { Duration::ZERO } else { ack.delay };
@@ -332,7 +334,7 @@ impl Recovery {
     /// Appends the tokens of the oldest outstanding packet that carried something worth repeating, for a probe without new data.
     pub fn probe_tokens(&self, space: SpaceId, out: &mut Vec<Token>) {
         let Some(space) = self.spaces.get(space) else { return };
-        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_));
+        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_) | Token::Early);
         let outstanding = space.ring.range(space.cursor..=u64::MAX);
         let oldest = outstanding
             .map(|(_, tracked)| &tracked.packet)
@@ -372,16 +374,22 @@ impl Recovery {
     }
 
     /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
-    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
-    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
-        let generation = self.generation;
-        let Some(space) = self.spaces.get_mut(space) else { return };
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back. Returns when the oldest of
+    /// them was sent.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) -> Option<Instant> {
+        let (generation, mut oldest) = (self.generation, None);
+        let space = self.spaces.get_mut(space)?;
         let flight = space.remove_where(generation, |tracked| {
             let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
-            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
+            let which = tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake);
+            if which && oldest.is_none() {
+                oldest = Some(tracked.packet.time);
+            }
+            which
         });
         self.in_flight -= flight;
         self.pto.reset(now);
+        oldest
     }
 
     /// Packets go over another path from now on. Those sent on others no longer count in flight and tell nothing of RTT or congestion
@@ -508,13 +516,12 @@ impl Recovery {
     }
 
     fn ack_sample(&self, now: Instant, acked: &Acked, ctx: &Ctx<'_>) -> Option<AckSample> {
-        let Newest { sent, app_limited, mark, .. } = acked.newest_in_flight?;
+        let Newest { sent, mark, .. } = acked.newest_in_flight?;
         Some(AckSample {
             now,
             bytes: acked.bytes,
             sent,
             in_flight: self.in_flight,
-            app_limited,
             mark,
             drained: ctx.drained,
             rtt: ctx.rtt.sample(),
@@ -544,7 +551,6 @@ struct Acked {
 struct Newest {
     number: PacketNumber,
     sent: Instant,
-    app_limited: bool,
     mark: DeliveryMark,
 }
 
@@ -580,8 +586,7 @@ impl Acked {
             out.largest_acked_size = packet.bytes;
         }
         if flight > 0 && self.newest_in_flight.is_none_or(|newest| number > newest.number) {
-            let (sent, app_limited, mark) = (packet.time, packet.app_limited, tracked.mark);
-            self.newest_in_flight = Some(Newest { number, sent, app_limited, mark });
+            self.newest_in_flight = Some(Newest { number, sent: packet.time, mark: tracked.mark });
         }
         if let State::Lost { episode: id, at } = tracked.state {
             if on_path && self.latest.as_ref().is_none_or(|late| number < late.number) {

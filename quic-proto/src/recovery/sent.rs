@@ -23,8 +23,8 @@ pub struct SentPacket {
     pub path: u32,
     /// Whether it was marked ECT(0).
     pub ecn: bool,
-    /// Whether the congestion window was not used up when it was sent, for lack of data.
-    pub app_limited: bool,
+    /// Whether there was nothing more to send after it, for lack of data or of flow control credit.
+    pub drained: bool,
     /// What it carried.
     pub tokens: Tokens,
 }
@@ -58,5 +58,10 @@ impl Tracked {
     /// RFC 9000 §14.4: the loss of a probe of the path's MTU is no reliable indication of congestion.
     pub(super) fn is_mtu_probe(&self) -> bool {
         self.packet.tokens.iter().any(|token| matches!(token, Token::MtuProbe(_)))
+    }
+
+    /// Whether its loss is an indication of congestion.
+    pub(super) fn tells_of_congestion(&self) -> bool {
+        !self.packet.tokens.iter().any(|token| matches!(token, Token::MtuProbe(_) | Token::Early))
     }
 }

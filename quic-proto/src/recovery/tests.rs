@@ -113,7 +113,7 @@ impl Sender {
             in_flight: true,
             path: 0,
             ecn: true,
-            app_limited: false,
+            drained: false,
             tokens: smallvec![token(number)],
         };
         change(&mut packet);

@@ -26,10 +26,10 @@ mod table;
 mod tests;
 mod transmit;
 
-pub use api::{ClosedStream, Read, ReadError, RecvStream, SendStream, WriteError};
+pub use api::{ClosedStream, OpenError, Read, ReadError, RecvStream, SendStream, WriteError};
 pub use intents::Intent;
 pub use receive::Received;
-pub use transmit::Sendable;
+pub use transmit::{Lack, Sendable};
 
 use crate::event::StreamEvent;
 use crate::flow::{RecvCredit, SendCredit};
@@ -128,6 +128,8 @@ pub struct Streams {
     recv_credit: RecvCredit,
     own_opened: [OwnOpened; 2],
     peer_opened: [PeerOpened; 2],
+    /// The peer takes no new streams.
+    peer_goes_away: bool,
     events: VecDeque<StreamEvent>,
     /// Wishes of the connection: bits of `intents`.
     wants: u8,
@@ -135,6 +137,9 @@ pub struct Streams {
     wanting: VecDeque<Handle>,
     /// Streams whose application waits for room in the send buffer.
     waiting: VecDeque<Handle>,
+    /// Streams whose application waited for the peer's limit of the stream when it was last asked; those of them that do not any more are
+    /// taken out when somebody looks.
+    stalled: Vec<Handle>,
     buffered: u64,
     finishing: usize,
     now: Instant,
@@ -158,10 +163,12 @@ impl Streams {
             schedule: Schedule::default(),
             send_credit: SendCredit::default(),
             own_opened: Default::default(),
+            peer_goes_away: false,
             events: VecDeque::new(),
             wants: 0,
             wanting: VecDeque::new(),
             waiting: VecDeque::new(),
+            stalled: Vec::new(),
             buffered: 0,
             finishing: 0,
             now: Instant::EPOCH,
@@ -189,8 +196,14 @@ impl Streams {
         self.events.pop_front()
     }
 
-    /// Opens a stream, if the peer's limit permits; else [`StreamEvent::Available`] follows when it does.
-    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// If the peer's limit does not permit it now, or it takes no new streams.
+    pub fn open(&mut self, dir: Dir) -> Result<StreamId, OpenError> {
+        if self.peer_goes_away {
+            return Err(OpenError::GoingAway);
+        }
         let own = &mut self.own_opened[dir as usize];
         // RFC 9000 §4.6: "Endpoints MUST NOT exceed the limit set by their peer."
         if own.credit.available() == 0 {
@@ -199,13 +212,13 @@ impl Streams {
             if self.config.rules.concurrent_limits.is_none() && own.credit.report_blocked() {
                 self.wants |= intents::STREAMS_BLOCKED << dir as u8;
             }
-            return None;
+            return Err(OpenError::Blocked);
         }
         let id = StreamId::new(self.config.side, dir, own.credit.used());
         own.credit.consume(1);
         self.stats.opened += 1;
         self.create(id);
-        Some(id)
+        Ok(id)
     }
 
     /// The next stream that the peer opened, in the order of ids.
@@ -431,9 +444,14 @@ impl Streams {
     }
 
     fn raise_streams(&mut self, dir: Dir, limit: u64) {
-        let own = &mut self.own_opened[dir as usize];
-        if own.credit.raise(limit) && own.waiting {
-            own.waiting = false;
+        if self.own_opened[dir as usize].credit.raise(limit) {
+            self.wake_openers(dir);
+        }
+    }
+
+    /// Whoever was refused a stream may ask again.
+    fn wake_openers(&mut self, dir: Dir) {
+        if std::mem::take(&mut self.own_opened[dir as usize].waiting) {
             self.events.push_back(StreamEvent::Available(dir));
         }
     }
@@ -448,6 +466,19 @@ impl Streams {
             self.events.push_back(StreamEvent::Writable(id));
         } else {
             self.wait_for_room(slot);
+        }
+    }
+
+    /// Notes that the application waits for the peer's limit of a stream.
+    fn note_stalled(&mut self, slot: u32) {
+        // Streams that are over may lie below one that still waits: they do not pile up.
+        if self.stalled.len() > 2 * self.table.len() {
+            self.stalled.retain(|handle| self.table.live(*handle).is_some());
+        }
+        let Some(stream) = self.table.get(slot) else { return };
+        if !stream.stalled_listed {
+            stream.stalled_listed = true;
+            self.stalled.push(Handle { slot, id: stream.id });
         }
     }
 

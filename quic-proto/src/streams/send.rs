@@ -122,6 +122,11 @@ impl SendHalf {
         self.credit.available()
     }
 
+    /// Whether the application waits for the peer's limit of the stream.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.waiting && self.is_open() && self.writable() == 0
+    }
+
     #[inline]
     pub(super) fn work(&self) -> Work {
         if self.state != State::Sending {

@@ -47,6 +47,8 @@ pub(super) struct Stream {
     pub(super) wants_queued: bool,
     /// Whether it is in the queue of streams that wait for room in the send buffer.
     pub(super) waiting_queued: bool,
+    /// Whether it is in the list of streams that wait for the peer's limit.
+    pub(super) stalled_listed: bool,
     /// Whether the peer, who opened it, may open another one in its place.
     pub(super) vacated: bool,
 }
@@ -142,6 +144,7 @@ impl Table {
             wants: 0,
             wants_queued: false,
             waiting_queued: false,
+            stalled_listed: false,
             vacated: false,
         };
         let slot = match self.free.pop() {

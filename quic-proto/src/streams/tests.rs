@@ -310,14 +310,69 @@ fn the_connections_limit_stops_new_data_only() {
 #[test]
 fn opening_waits_for_the_peers_limit() {
     let mut end = client();
-    while end.open(Dir::Uni).is_some() {}
+    while end.open(Dir::Uni).is_ok() {}
     assert_eq!(end.peek_intent(), Some(Intent::StreamsBlocked(Dir::Uni, 3)));
     end.take_intent(&Intent::StreamsBlocked(Dir::Uni, 3));
-    assert_eq!(end.open(Dir::Uni), None);
+    assert_eq!(end.open(Dir::Uni), Err(OpenError::Blocked));
     assert_eq!(end.peek_intent(), None);
     end.on_max_streams(Dir::Uni, 4).unwrap();
     assert_eq!(end.poll_event(), Some(StreamEvent::Available(Dir::Uni)));
-    assert!(end.open(Dir::Uni).is_some());
+    assert!(end.open(Dir::Uni).is_ok());
+}
+
+#[test]
+fn what_is_lacking_is_told() {
+    let mut end = client();
+    assert_eq!(end.lack(), Lack::Data);
+    let id = end.open(Dir::Bi).unwrap();
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 20_000]), Ok(10_000));
+    let mut tokens: Vec<_> =
+        std::iter::from_fn(|| next_frame(&mut end, 1000)).map(|(_, token)| token).collect();
+    assert_eq!(end.lack(), Lack::Data, "nobody was told to wait");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    assert_eq!(end.lack(), Lack::StreamCredit);
+    end.on_max_stream_data(id, 40_000).unwrap();
+    assert_eq!(end.lack(), Lack::Data, "the application's turn");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 30_000]), Ok(20_000), "the send buffer holds no more");
+    assert_eq!(end.send_stream(id).unwrap().write(&[0; 9]), Err(WriteError::Blocked));
+    while end.can_send() {
+        tokens.extend(next_frame(&mut end, 1000).map(|(_, token)| token));
+    }
+    assert_eq!(end.lack(), Lack::ConnectionCredit);
+    end.on_max_data(80_000).unwrap();
+    tokens.extend(std::iter::from_fn(|| next_frame(&mut end, 1000)).map(|(_, token)| token));
+    assert_eq!(end.lack(), Lack::Room);
+    tokens.into_iter().for_each(|token| end.on_acked(token));
+    assert_eq!(end.lack(), Lack::Data);
+    while end.open(Dir::Uni).is_ok() {}
+    assert_eq!(end.lack(), Lack::Streams);
+}
+
+/// A stream that goes on waiting for the peer's limit does not hide that others do not any more, nor do they pile up below it.
+#[test]
+fn streams_that_waited_are_forgotten() {
+    let mut end = client();
+    end.on_max_streams(Dir::Bi, 1 << 20).unwrap();
+    end.set_peer_limits(PeerLimits { max_bidi: 1 << 20, ..PeerLimits::default() });
+    let stalled = |end: &mut Streams| {
+        let id = end.open(Dir::Bi).unwrap();
+        assert_eq!(end.send_stream(id).unwrap().write(b"x"), Err(WriteError::Blocked));
+        id
+    };
+    let mut before = stalled(&mut end);
+    for _ in 0..1000 {
+        let id = stalled(&mut end);
+        end.send_stream(before).unwrap().reset(AppError::from(1)).unwrap();
+        end.recv_stream(before).unwrap().stop(AppError::from(1)).unwrap();
+        let tokens: Vec<_> = std::iter::from_fn(|| next_frame(&mut end, 0)).map(|(_, token)| token).collect();
+        tokens.into_iter().for_each(|token| end.on_acked(token));
+        end.on_reset_stream(before, AppError::from(1), 0).unwrap();
+        assert_eq!(end.lack(), Lack::StreamCredit);
+        before = id;
+    }
+    assert!(end.stalled.len() < 10, "{}", end.stalled.len());
+    end.send_stream(before).unwrap().finish().unwrap();
+    assert_eq!(end.lack(), Lack::Data, "who ended the stream waits no more");
 }
 
 #[test]
@@ -347,7 +402,7 @@ fn streams_that_are_not_metered_ignore_the_connections_limit() {
     let rules = StreamRules { unmetered: Some(id), ..StreamRules::default() };
     let mut ends = pair_with(rules);
     ends[0].send_credit = SendCredit::new(0);
-    assert_eq!(ends[0].open(Dir::Bi), Some(id));
+    assert_eq!(ends[0].open(Dir::Bi), Ok(id));
     ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
     assert!(ends[0].can_send());
     settle(&mut ends);
@@ -358,7 +413,7 @@ fn streams_that_are_not_metered_ignore_the_connections_limit() {
 fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     let rules = StreamRules { concurrent_limits: Some(1000), tolerance: 2, ..StreamRules::default() };
     let mut ends = pair_with(rules);
-    let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi)).collect();
+    let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi).ok()).collect();
     assert_eq!(ids.len(), 4);
     assert_eq!(ends[0].peek_intent(), None, "no frame tells of stream limits");
     for end in 0..2 {
@@ -370,8 +425,8 @@ fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     assert!(
         std::iter::from_fn(|| ends[0].poll_event()).any(|event| event == StreamEvent::Available(Dir::Bi))
     );
-    assert_eq!(ends[0].open(Dir::Bi), Some(bidi(Side::Client, 4)));
-    assert_eq!(ends[0].open(Dir::Bi), None);
+    assert_eq!(ends[0].open(Dir::Bi), Ok(bidi(Side::Client, 4)));
+    assert_eq!(ends[0].open(Dir::Bi), Err(OpenError::Blocked));
     assert_eq!(ends[1].peek_intent(), None);
     // The one that is over and two more than permitted are tolerated, a third one is not.
     let open = |end: &mut Streams, index| {
@@ -574,7 +629,7 @@ impl World {
         self.now += Duration::from_millis(3);
         match op {
             Op::Open(dir) => {
-                if let Some(id) = self.ends[side].open(dir) {
+                if let Ok(id) = self.ends[side].open(dir) {
                     self.models[side].sending.insert(id, (0, false));
                     if dir == Dir::Bi {
                         self.models[side].receiving.insert(id, (0, false));

@@ -3,7 +3,7 @@
 //! Owns: nothing of its own; these are the sending verbs of [`Streams`]. No timers.
 
 use super::schedule::Class;
-use super::send::Work;
+use super::send::{SendHalf, Work};
 use super::table::Handle;
 use super::{Streams, intents};
 use crate::event::StreamEvent;
@@ -24,12 +24,50 @@ pub struct Sendable {
     slot: u32,
 }
 
+/// Why there is no stream data to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lack {
+    /// The application wrote none.
+    Data,
+    /// The application wanted to write and the send buffer was full.
+    Room,
+    /// The application wanted to open a stream and the peer's limit did not permit it.
+    Streams,
+    /// The application wanted to write and the peer's limit of the stream did not permit it.
+    StreamCredit,
+    /// There is data, but the peer's limit of the connection does not permit it.
+    ConnectionCredit,
+}
+
 impl Streams {
     /// Whether a STREAM frame can be sent.
     #[inline]
     pub fn can_send(&self) -> bool {
         self.schedule.has(Class::Free)
             || (self.send_credit.available() > 0 && self.schedule.has(Class::Metered))
+    }
+
+    /// Why no STREAM frame can be sent, when none can. What is nearest to being sent counts.
+    pub fn lack(&mut self) -> Lack {
+        if self.schedule.has(Class::Metered) && self.send_credit.available() == 0 {
+            return Lack::ConnectionCredit;
+        }
+        while let Some(handle) = self.stalled.last().copied() {
+            if let Some(stream) = self.table.live(handle) {
+                if stream.send.as_ref().is_some_and(SendHalf::is_stalled) {
+                    return Lack::StreamCredit;
+                }
+                stream.stalled_listed = false;
+            }
+            self.stalled.pop();
+        }
+        if !self.waiting.is_empty() {
+            Lack::Room
+        } else if self.own_opened.iter().any(|own| own.waiting) {
+            Lack::Streams
+        } else {
+            Lack::Data
+        }
     }
 
     /// The STREAM frame to write next. It stays until [`Self::take_data`].

@@ -78,6 +78,12 @@ pub struct Pair {
     pub server_events: Vec<(ConnectionHandle, Event)>,
     /// Datagrams and their bytes, to the client and to the server.
     pub sent: [(u64, u64); 2],
+    /// How long every datagram takes.
+    pub delay: Duration,
+    /// Whether datagrams are held back until the times that they name.
+    pub holds_back: bool,
+    /// What the client sent: when it was handed out, when it was to leave, and its size.
+    pub departures: Vec<(Instant, Option<Instant>, usize)>,
     in_flight: BTreeMap<(Instant, u64), (bool, Vec<u8>)>,
     serial: u64,
 }
@@ -99,6 +105,9 @@ impl Pair {
             client_events: Vec::new(),
             server_events: Vec::new(),
             sent: [(0, 0); 2],
+            delay: DELAY,
+            holds_back: true,
+            departures: Vec::new(),
             in_flight: BTreeMap::new(),
             serial: 0,
         }
@@ -134,7 +143,7 @@ impl Pair {
 
     fn launch(&mut self, to_server: bool, extra: Duration, bytes: Vec<u8>) {
         self.serial += 1;
-        self.in_flight.insert((self.now + DELAY + extra, self.serial), (to_server, bytes));
+        self.in_flight.insert((self.now + self.delay + extra, self.serial), (to_server, bytes));
     }
 
     /// Puts a datagram on the network that nobody sent.
@@ -151,13 +160,18 @@ impl Pair {
             let sent = &mut self.sent[usize::from(from_client)];
             *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
             assert!(sent.0 < 1_000_000, "sends for ever");
+            if from_client {
+                self.departures.push((self.now, transmit.departure, transmit.len));
+            }
+            let departure = transmit.departure.filter(|_| self.holds_back).unwrap_or(self.now);
+            let held = departure - self.now;
             match (self.network)(from_client, &mut bytes) {
-                Fate::Deliver => self.launch(from_client, Duration::ZERO, bytes),
+                Fate::Deliver => self.launch(from_client, held, bytes),
                 Fate::Drop => {}
-                Fate::Late(extra) => self.launch(from_client, extra, bytes),
+                Fate::Late(extra) => self.launch(from_client, held + extra, bytes),
                 Fate::Twice(extra) => {
-                    self.launch(from_client, Duration::ZERO, bytes.clone());
-                    self.launch(from_client, extra, bytes);
+                    self.launch(from_client, held, bytes.clone());
+                    self.launch(from_client, held + extra, bytes);
                 }
             }
         }

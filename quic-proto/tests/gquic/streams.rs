@@ -1,6 +1,6 @@
 //! Streams: limits, flow control, resets.
 
-use crate::common::{Fate, Pair, address, closed, read_all};
+use crate::common::{DELAY, Fate, Pair, address, closed, read_all};
 use crate::support::{connected, pair_with, send};
 use quic_proto::config::TransportConfig;
 use quic_proto::connection::Connection;
@@ -9,7 +9,7 @@ use quic_proto::error::AppError;
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, StreamId};
 use quic_proto::net::{Datagram, FourTuple};
-use quic_proto::streams::{ReadError, WriteError};
+use quic_proto::streams::{OpenError, ReadError, WriteError};
 use quic_proto::time::Duration;
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ fn a_hundred_streams_at_once_echo() {
             id
         })
         .collect();
-    assert_eq!(pair.c(c).open(Dir::Bi), None, "the hundred and first waits");
+    assert_eq!(pair.c(c).open(Dir::Bi), Err(OpenError::Blocked), "the hundred and first waits");
     pair.settle();
     for id in &ids {
         assert_eq!(pair.s(s).accept(Dir::Bi), Some(*id));
@@ -46,22 +46,22 @@ fn a_hundred_streams_at_once_echo() {
     pair.settle();
     let available = Event::Stream(StreamEvent::Available(Dir::Bi));
     assert!(pair.client_events.iter().any(|(_, event)| *event == available));
-    assert_eq!((0..101).map_while(|_| pair.c(c).open(Dir::Bi)).count(), 100);
+    assert_eq!((0..101).map_while(|_| pair.c(c).open(Dir::Bi).ok()).count(), 100);
 }
 
 #[test]
 fn open_waits_for_a_stream_to_be_over() {
     let (mut pair, c, s) = connected(TransportConfig::default().max_bidi_streams(1));
     let id = send(pair.c(c), b"one", true);
-    assert_eq!(pair.c(c).open(Dir::Bi), None);
+    assert_eq!(pair.c(c).open(Dir::Bi), Err(OpenError::Blocked));
     pair.settle();
     assert_eq!(read_all(pair.s(s), id), (b"one".to_vec(), true));
     pair.settle();
-    assert_eq!(pair.c(c).open(Dir::Bi), None, "the server has not finished its part");
+    assert_eq!(pair.c(c).open(Dir::Bi), Err(OpenError::Blocked), "the server has not finished its part");
     pair.s(s).send_stream(id).unwrap().finish().unwrap();
     pair.settle();
     assert_eq!(read_all(pair.c(c), id), (Vec::new(), true));
-    assert!(pair.c(c).open(Dir::Bi).is_some());
+    assert!(pair.c(c).open(Dir::Bi).is_ok());
 }
 
 /// Writes until nothing more is taken.
@@ -340,4 +340,39 @@ fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
     assert!(acks > 40 && (acks / 20 - 2..=acks / 20 + 2).contains(&pings), "{acks} acks, {pings} pings");
     // From packet 100 on every tenth is acknowledged at once.
     assert!(acks < 1_400 / 4, "{acks}");
+}
+
+/// Chapter 5: "ACK at once for the first packet, then for every second retransmittable packet, or 25 ms after the first unacknowledged one …
+/// From packet number 100 on: every tenth, or min(25 ms, a quarter of the smallest RTT)."
+#[test]
+fn acknowledgements_are_delayed_and_become_scarce() {
+    let (mut pair, c, s) = connected(TransportConfig::default().mtu_discovery(false).pacing(false));
+    let id = send(pair.c(c), b"first", false);
+    let sent = |pair: &Pair| (pair.sent[1].0, pair.sent[0].0);
+    // One packet alone is acknowledged 25 ms after it came, and not before.
+    let (_, before) = sent(&pair);
+    pair.run(DELAY + Duration::from_millis(24));
+    assert_eq!(sent(&pair).1, before);
+    pair.run(Duration::from_millis(2));
+    assert_eq!(sent(&pair).1, before + 1);
+    // Of a hundred packets every second one.
+    let write = |pair: &mut Pair, packets: usize| {
+        let start = sent(pair);
+        for _ in 0..packets {
+            let mut stream = pair.c(c).send_stream(id).unwrap();
+            assert_eq!(stream.write(&[7; 1000]), Ok(1000));
+            pair.run(Duration::from_micros(100));
+        }
+        pair.settle();
+        read_all(pair.s(s), id);
+        let end = sent(pair);
+        (end.0 - start.0, end.1 - start.1)
+    };
+    let (packets, answers) = write(&mut pair, 10);
+    assert_eq!((packets, answers), (10, 5));
+    while sent(&pair).0 < 110 {
+        write(&mut pair, 8);
+    }
+    let (packets, answers) = write(&mut pair, 20);
+    assert_eq!((packets, answers), (20, 2), "every tenth");
 }

@@ -35,12 +35,13 @@ pub struct Bottleneck {
     rtt: Duration,
     queue: f64,
     link: Link,
+    departure_times: bool,
 }
 
 impl Bottleneck {
     /// A path of this rate and round-trip time, with a drop-tail queue of one bandwidth-delay product.
     pub fn new(rate: Rate, rtt: Duration) -> Self {
-        Self { rate, rtt, queue: 1.0, link: Link::new().rate(rate).delay(rtt / 2) }
+        Self { rate, rtt, queue: 1.0, link: Link::new().rate(rate).delay(rtt / 2), departure_times: false }
     }
 
     /// The queue, in bandwidth-delay products.
@@ -64,12 +65,19 @@ impl Bottleneck {
         self
     }
 
+    /// Whether the senders' sockets hold datagrams back until the times that these name.
+    #[must_use]
+    pub fn departure_times(mut self, on: bool) -> Self {
+        self.departure_times = on;
+        self
+    }
+
     /// Lets one flow for each of `algorithms` send for `time`.
     ///
     /// # Panics
     /// If a connection ends, a byte is wrong, or the network finds a rule broken.
     pub fn measure(&self, algorithms: &[Algorithm], time: Duration, seed: u64) -> Goodput {
-        let flows: Vec<_> = algorithms.iter().map(|algorithm| host(*algorithm)).collect();
+        let flows: Vec<_> = algorithms.iter().map(|algorithm| self.host(*algorithm)).collect();
         let capacity = (self.rate.bytes_in(self.rtt) as f64 * self.queue) as usize;
         let link = self.link.clone().queue(Queue::drop_tail(capacity.max(SMALLEST_QUEUE)));
         let limits = Limits { time, steps: u64::MAX, trace: 0, ..Limits::default() };
@@ -100,11 +108,15 @@ impl Bottleneck {
         let flows = clients.iter().enumerate().map(flow).collect();
         Goodput { time, flows, link: report.links[UP.0] }
     }
-}
 
-fn host(algorithm: Algorithm) -> HostConfig {
-    let transport = TransportConfig::default().congestion(algorithm);
-    HostConfig { transport: Arc::new(transport), ..HostConfig::default() }
+    fn host(&self, algorithm: Algorithm) -> HostConfig {
+        let transport = TransportConfig::default().congestion(algorithm);
+        HostConfig {
+            transport: Arc::new(transport),
+            departure_times: self.departure_times,
+            ..HostConfig::default()
+        }
+    }
 }
 
 /// One flow's part of a run.

@@ -72,6 +72,8 @@ pub struct HostConfig {
     /// Whether a client closes its connection as soon as it has written all. The close is graceful: the server must get everything;
     /// answers may be cut short.
     pub closes_early: bool,
+    /// Whether datagrams may name times to leave at, to which the network keeps.
+    pub departure_times: bool,
 }
 
 impl Default for HostConfig {
@@ -84,6 +86,7 @@ impl Default for HostConfig {
             server_reads: true,
             block: 8192,
             closes_early: false,
+            departure_times: false,
         }
     }
 }
@@ -132,7 +135,8 @@ impl Host {
             let server = config.protocol.server(&secret);
             Arc::new(server.transport(Arc::clone(&config.transport)))
         });
-        let endpoint_config = EndpointConfig::new(&secret).random_cids(config.cid_len);
+        let endpoint_config =
+            EndpointConfig::new(&secret).random_cids(config.cid_len).departure_times(config.departure_times);
         Self {
             endpoint: Endpoint::new(endpoint_config, server, setup.rng, UnixTime::from_secs(1_700_000_000)),
             retry: config.retry,

@@ -50,7 +50,7 @@ impl Plan {
         let read_on = chance(rng, 10).then(|| ms(500) + uniform(rng, ms(5_000)));
         let protocol = if q044 { Protocol::q044() } else { Protocol::null() };
         let base = HostConfig { transport, protocol, block, ..HostConfig::default() };
-        Self {
+        let plan = Self {
             seed,
             clients: if chance(rng, 80) { 1 } else { 2 + rng.below(3) as usize },
             client: HostConfig {
@@ -73,7 +73,11 @@ impl Plan {
             rebind,
             read_on,
             key_updates: chance(rng, 20) && !q044,
-        }
+        };
+        // Drawn last, so that seeds of before mean what they meant.
+        let departure_times = chance(rng, 30);
+        let with = |host: HostConfig| HostConfig { departure_times, ..host };
+        Self { client: with(plan.client), server: with(plan.server), ..plan }
     }
 
     /// The scenario; it runs until nothing is left to do.

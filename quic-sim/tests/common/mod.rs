@@ -77,7 +77,7 @@ impl Node for Flood {
         buf[8..self.size].fill(filler(self.next));
         self.next += 1;
         let path = FourTuple { local: self.local, remote: to };
-        Some(Transmit { path, ecn: self.ecn, len: self.size, segment_size: None })
+        Some(Transmit { path, ecn: self.ecn, len: self.size, segment_size: None, departure: None })
     }
 
     fn next_timeout(&self) -> Option<Instant> {

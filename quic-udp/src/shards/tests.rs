@@ -68,19 +68,20 @@ fn the_kernel_agrees() {
             let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
             out.fill(|buf| {
                 buf[..packet.len()].copy_from_slice(&packet);
-                Some(Transmit { path: to, ecn: None, len: packet.len(), segment_size: None })
+                Some(Transmit::single(to, packet.len()))
             });
             from.try_send(&mut out).unwrap();
             let owner = shards(COUNT).of(&packet).unwrap();
             assert!(soon(|| group[owner].try_receive(&mut batch).is_ok()), "{first} is for {owner}");
-            assert!(batch.datagrams().map(|datagram| &*datagram.payload).eq([&packet[..]]));
+            assert_eq!(batch.next_datagram().map(|datagram| &*datagram.payload), Some(&packet[..]));
+            assert!(batch.is_empty());
         }
     }
     // Without an id it comes somewhere.
     let [packet, _] = packets(&[]);
     out.fill(|buf| {
         buf[..packet.len()].copy_from_slice(&packet);
-        Some(Transmit { path: to, ecn: None, len: packet.len(), segment_size: None })
+        Some(Transmit::single(to, packet.len()))
     });
     let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
     from.try_send(&mut out).unwrap();

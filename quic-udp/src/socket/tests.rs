@@ -1,5 +1,5 @@
 use super::*;
-use quic_proto::net::{Ecn, Transmit};
+use quic_proto::net::{Datagram, Ecn, Transmit};
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
 
@@ -8,7 +8,7 @@ fn socket(addr: &str) -> Socket<UdpSocket> {
 }
 
 fn transmit(path: FourTuple, len: usize, segment: u16) -> Transmit {
-    Transmit { path, ecn: Some(Ecn::Ect0), len, segment_size: NonZeroU16::new(segment) }
+    Transmit { path, ecn: Some(Ecn::Ect0), len, segment_size: NonZeroU16::new(segment), departure: None }
 }
 
 /// A batch of `len` bytes that count upwards.
@@ -26,7 +26,11 @@ fn receive(socket: &Socket<UdpSocket>, bytes: usize) -> Vec<(FourTuple, Option<E
     let (mut batch, mut all) = (ReceiveBatch::new(), Vec::new());
     while all.iter().map(|(_, _, payload): &(_, _, Vec<u8>)| payload.len()).sum::<usize>() < bytes {
         match socket.try_receive(&mut batch) {
-            Ok(()) => all.extend(batch.datagrams().map(|d| (d.path, d.ecn, d.payload.to_vec()))),
+            Ok(()) => {
+                while let Some(Datagram { path, ecn, payload }) = batch.next_datagram() {
+                    all.push((path, ecn, payload.to_vec()));
+                }
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 std::thread::yield_now();
@@ -48,6 +52,10 @@ fn a_full_batch_is_one_system_call() {
     let expected: Vec<u8> = (0..len).map(|at| at as u8).collect();
     assert_eq!(all.iter().map(|(_, _, payload)| payload.len()).max(), Some(1452));
     assert!(all.iter().flat_map(|(_, _, payload)| payload).eq(&expected));
+    assert!(
+        all.iter().all(|(_, ecn, _)| *ecn == Some(Ecn::Ect0)),
+        "the codepoint is told of what was put together too"
+    );
     let (sent, received) = (a.stats(), b.stats());
     assert_eq!((sent.sent_datagrams, sent.sent_bytes, sent.send_calls), (segments as u64, len as u64, 1));
     assert_eq!((received.received_datagrams, received.received_bytes), (segments as u64, len as u64));
@@ -67,6 +75,42 @@ fn ecn_and_addresses_go_both_ways() {
         b.try_send(&mut counting(transmit(path, 50, 0))).unwrap();
         assert_eq!(receive(&a, 50).pop().unwrap().0, FourTuple { local: Some(path.remote), remote });
     }
+}
+
+/// All that a batch has goes with it when it leaves at a time that it names, over both families; where nobody holds it back it is here at
+/// once.
+#[cfg(target_os = "linux")]
+#[test]
+fn batches_leave_at_their_times() {
+    for (any, to) in [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "127.0.0.1"), ("[::]:0", "::1")] {
+        let bound = bind(any.parse().unwrap()).unwrap();
+        let a = Socket::with_departure_times(bound, Instant::from_millis(1), Ok).unwrap();
+        let b = socket(any);
+        let remote = SocketAddr::new(to.parse().unwrap(), b.local_addr().port());
+        let local = Some(SocketAddr::new(to.parse().unwrap(), a.local_addr().port()));
+        let departure = Some(Instant::from_millis(2));
+        let timed = Transmit { departure, ..transmit(FourTuple { local, remote }, 2500, 1200) };
+        a.try_send(&mut counting(timed)).unwrap();
+        let all = receive(&b, 2500);
+        assert_eq!(all.iter().map(|(.., payload)| payload.len()).collect::<Vec<_>>(), [1200, 1200, 100]);
+        for (path, ecn, _) in all {
+            assert_eq!(
+                (path.local, Some(path.remote), ecn),
+                (Some(remote), local, Some(Ecn::Ect0)),
+                "{any} {to}"
+            );
+        }
+        assert_eq!(a.stats().send_calls, 1);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+fn times_are_refused_where_there_are_none() {
+    let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = Socket::<UdpSocket>::with_departure_times(bound, Instant::EPOCH, Ok).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.get_ref().unwrap().is::<NoDepartureTimes>());
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Router {
             return Routed::Dropped(DropReason::RateLimited);
         }
         self.stats.resets += 1;
-        Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+        Routed::Respond(Transmit::single(path, len))
     }
 
     /// A packet with a long header that no connection waits for (RFC 9000 §5.2.2).
@@ -147,7 +147,7 @@ impl Router {
         match stateless::version_negotiation(out, &mut *self.rng, ids, asked.0, &versions, grease) {
             Some(len) => {
                 self.stats.negotiations += 1;
-                Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+                Routed::Respond(Transmit::single(path, len))
             }
             None => Routed::Dropped(DropReason::NoRoom),
         }
@@ -218,12 +218,11 @@ impl Router {
         if header.token.is_empty() {
             return Ok(AddressProof::None);
         }
-        let (wall, lifetimes) = (self.epoch.at(now), server.token_lifetimes());
-        match server.token_key.open(header.token, path.remote, wall, &lifetimes) {
+        match server.token_key.open(header.token, path.remote, self.epoch.at(now)) {
             Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
                 Ok(AddressProof::Retry { original_dcid, retry_scid })
             }
-            Ok(ValidToken::New { unique }) if self.used_tokens.insert(unique) => {
+            Ok(ValidToken::New { unique, .. }) if self.used_tokens.insert(unique) => {
                 Ok(AddressProof::EarlierConnection)
             }
             // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN
@@ -247,7 +246,7 @@ impl Router {
         let own = self.response_cid();
         let len = stateless::initial_close(out, spec, dcid, scid, &own, code)?;
         self.stats.refused += 1;
-        Some(Transmit { path, ecn: None, len, segment_size: None })
+        Some(Transmit::single(path, len))
     }
 
     /// An id for a packet without a connection: by the application's generator, as load balancers may look at it; but of at least 8
@@ -263,5 +262,5 @@ impl Router {
 
 /// The answer of this length that was written.
 fn answer(path: FourTuple, len: usize) -> Routed {
-    Routed::Respond(Transmit { path, ecn: None, len, segment_size: None })
+    Routed::Respond(Transmit::single(path, len))
 }
