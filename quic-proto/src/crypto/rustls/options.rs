@@ -182,8 +182,8 @@ mod with_provider {
 
     /// The provider with the suites asked for only, in that order.
     ///
-    /// Left to itself, rustls prefers AES-256 with SHA-384. That is twice as strong as certificates and key exchange, which stay below 128
-    /// bits or so; processors that have instructions for SHA-256 seldom have any for SHA-384, which then takes a tenth of a handshake.
+    /// Left to itself, rustls prefers AES-256 with SHA-384. Key exchange and usual certificates are no stronger than AES-128; and processors
+    /// that have instructions for SHA-256 seldom have any for SHA-384, which then takes a tenth of a handshake.
     fn provider(ciphers: &[CipherChoice]) -> Arc<CryptoProvider> {
         #[cfg(feature = "ring")]
         let mut provider = ::rustls::crypto::ring::default_provider();
