@@ -55,6 +55,8 @@ struct Peer {
     /// The next stream that this side opens, and the next that the peer does.
     next_local: u64,
     next_remote: u64,
+    /// Streams of the peer's below `next_remote` of which nothing came yet: quiche does not know them.
+    skipped: BTreeSet<u64>,
     arrived: VecDeque<u64>,
     waiting: Option<Waker>,
     readers: HashMap<u64, Waker>,
@@ -70,16 +72,25 @@ impl Peer {
         self.limited.drain(..).chain(self.waiting.take()).for_each(Waker::wake);
     }
 
+    /// Something came on a stream of the peer's; maybe for the first time, and maybe before anything on one that was opened earlier.
+    fn arrives(&mut self, id: u64) {
+        if id >= self.next_remote {
+            self.skipped.extend((self.next_remote..id).step_by(4));
+            self.next_remote = id + 4;
+            self.arrived.push_back(id);
+        } else if self.skipped.remove(&id) {
+            self.arrived.push_back(id);
+        }
+    }
+
     /// Wakes those for whom something has changed.
     fn notify(&mut self) {
         if self.quic.is_closed() || self.quic.is_draining() {
             return self.wake_all();
         }
         while let Some(id) = self.quic.stream_readable_next() {
-            // Peers open streams in order; one that is skipped was opened as well.
-            while self.quic.is_server() && self.next_remote <= id {
-                self.arrived.push_back(self.next_remote);
-                self.next_remote += 4;
+            if self.quic.is_server() {
+                self.arrives(id);
             }
             self.readers.remove(&id).into_iter().for_each(Waker::wake);
         }
@@ -115,6 +126,7 @@ impl State {
             armed: None,
             next_local: 0,
             next_remote: 0,
+            skipped: BTreeSet::new(),
             arrived: VecDeque::new(),
             waiting: None,
             readers: HashMap::new(),
