@@ -1,5 +1,5 @@
 #!/bin/sh
-# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; in bulk of quic-proto as Google QUIC, in
+# Instructions of quic-proto and quinn-proto for both ends of a workload together, under callgrind; of quic-proto as Google QUIC, in
 # handshakes of rustls alone, too. The difference of two sizes removes what the start costs. Arguments: bulk (the default), rr or handshake,
 # and where to keep the profile of our longer run, for callgrind_annotate.
 set -eu
@@ -13,8 +13,8 @@ profile=${2:-/dev/null}
 impls="ours quinn"
 case $workload in
 bulk) unit=packet size=bytes small=8388608 large=33554432 impls="ours quinn q044" ;;
-rr) unit=request size=count small=4000 large=16000 ;;
-handshake) unit=handshake size=count small=20 large=80 impls="ours quinn rustls" ;;
+rr) unit=request size=count small=4000 large=16000 impls="ours quinn q044" ;;
+handshake) unit=handshake size=count small=20 large=80 impls="ours quinn q044 rustls" ;;
 *)
     echo "usage: benches/instructions.sh [bulk|rr|handshake] [profile]" >&2
     exit 2

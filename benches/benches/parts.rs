@@ -4,7 +4,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use quic_proto::codec::{Reader, Writer, varint};
 use quic_proto::congestion::Algorithm;
 use quic_proto::crypto::initial::initial_keys;
-use quic_proto::crypto::{Keys, header_protection};
+use quic_proto::crypto::{Keys, PacketKey, header_protection};
 use quic_proto::id::{Cid, Dir, Side, SpaceId, StreamId};
 use quic_proto::ietf::wire::{Frames, encode, header};
 use quic_proto::invariants::{Version, spec};
@@ -229,7 +229,7 @@ fn packets(c: &mut Criterion) {
     plain[0] = 0x41;
     let seal = |packet: &mut [u8; 1200]| {
         client.local.packet.seal(77, packet, HEADER);
-        header_protection::protect(&*client.local.header, packet, NUMBER_AT, 2);
+        header_protection::protect(&client.local.header, packet, NUMBER_AT, 2);
     };
     let mut sealed = plain;
     seal(&mut sealed);
@@ -240,7 +240,7 @@ fn packets(c: &mut Criterion) {
         b.iter_batched_ref(
             || sealed,
             |packet| {
-                header_protection::unprotect(&*server.remote.header, packet, NUMBER_AT)
+                header_protection::unprotect(&server.remote.header, packet, NUMBER_AT)
                     .expect("it is long enough");
                 let (header, payload) = packet.split_at_mut(HEADER);
                 server.remote.packet.open(77, header, payload).expect("it is authentic")

@@ -81,7 +81,7 @@ pub(crate) struct Serve {
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Stop after N connections
@@ -146,7 +146,7 @@ pub(crate) struct Client {
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Offer only this cipher

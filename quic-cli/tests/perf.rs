@@ -30,6 +30,23 @@ fn stop(server: Server) -> Vec<String> {
 }
 
 #[test]
+fn google_quic_is_measured_by_one_connection_at_a_time() {
+    let server = server(&["--json", "--version", "any"]);
+    let address = server.address.to_string();
+    let google = |args: &[&str]| client(&address, &[&["--version", "q044"], args].concat());
+    let down = google(&["download", "--size", "3MiB", "--at-once", "2"]);
+    assert_eq!((down.received_bytes, down.exchanges, down.connections), (6 << 20, 2, 1));
+    let up = google(&["upload", "--size", "3MiB"]);
+    assert_eq!(up.sent_bytes, (3 << 20) + 8);
+    let requests = google(&["rr", "--count", "500"]);
+    assert_eq!((requests.exchanges, requests.received_bytes), (500, 500 << 10));
+    let handshakes = google(&["handshake", "--at-once", "1", "--count", "5"]);
+    assert_eq!(handshakes.connections, 5);
+    // Beside one of version 1.
+    assert_eq!(client(&address, &["rr", "--count", "5"]).exchanges, 5);
+}
+
+#[test]
 fn so_many_bytes_go_each_way() {
     let server = server(&["--json"]);
     let address = server.address.to_string();

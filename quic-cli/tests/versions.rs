@@ -115,9 +115,12 @@ fn a_demo() {
 }
 
 #[test]
-fn measurements_are_of_version_1() {
-    let error = fail(&["perf", "client", "localhost:1", "--version", "q044", "rr"]);
-    assert!(error.contains("need QUIC version 1"), "{error}");
+fn measurements_are_of_one_connection_at_a_time() {
+    let client = ["perf", "client", "localhost:1", "--version", "q044"];
+    for more in [&["rr", "--connections", "2"][..], &["handshake"], &["idle", "--count", "5"]] {
+        let error = fail(&[&client, more].concat());
+        assert!(error.contains("one at a time"), "{error}");
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Files<'_> {
     /// Asks for what was not asked for, as far as the server allows streams.
     fn ask(&mut self, connection: &mut Connection) -> Result<(), Box<dyn Error>> {
         while let Some(path) = self.paths.get(self.asked.len()) {
-            let Some(id) = connection.open(Dir::Bi) else { break };
+            let Ok(id) = connection.open(Dir::Bi) else { break };
             let mut stream = connection.send_stream(id)?;
             // A line has room in any window that a server would open.
             stream.write(format!("GET {path}\r\n").as_bytes())?;

@@ -120,7 +120,7 @@ impl<C: Client> Run<C> {
             Workload::Rr => self.requests(&connections).await?,
             Workload::Mixed => self.mixed(&connections).await?,
             Workload::Handshake => self.handshakes().await?,
-            Workload::Idle => held = self.connect(self.load.count.unwrap_or(1000)).await?,
+            Workload::Idle => held = self.connect(self.load.idle_connections()).await?,
         }
         let mut waited = Waited::default();
         connections.iter().for_each(|connection| connection.waited(&mut waited));

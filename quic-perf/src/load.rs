@@ -79,4 +79,18 @@ impl Load {
             Workload::Mixed => 10,
         })
     }
+
+    /// How many connections there are at the same time.
+    pub fn connections_at_once(&self) -> u64 {
+        match self.workload {
+            Workload::Handshake => self.at_once().into(),
+            Workload::Idle => self.idle_connections(),
+            _ => self.connections.into(),
+        }
+    }
+
+    /// How many connections do nothing.
+    pub(crate) fn idle_connections(&self) -> u64 {
+        self.count.unwrap_or(1000)
+    }
 }

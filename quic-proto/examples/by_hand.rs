@@ -67,7 +67,7 @@ fn run(socket: &UdpSocket, endpoint: &mut Endpoint) -> Result<(), Box<dyn Error>
 fn act(connection: &mut Connection, now: Instant, event: &Event) -> Result<(), Box<dyn Error>> {
     match event {
         Event::Connected if connection.side().is_client() => {
-            let id = connection.open(Dir::Bi).ok_or("the server permits no stream")?;
+            let id = connection.open(Dir::Bi)?;
             connection.send_stream(id)?.write(b"hello")?;
             connection.send_stream(id)?.finish()?;
         }

@@ -196,6 +196,9 @@ pub enum ConnectionError {
     /// Our application closed the connection.
     #[error("closed by this side")]
     LocallyClosed,
+    /// The peer goes away and takes no new streams. Only what would open one ends so: the connection goes on for the streams that there are.
+    #[error("the peer goes away and takes no new streams")]
+    GoingAway,
 }
 
 fn hex_list(versions: &[u32]) -> String {

@@ -1,8 +1,9 @@
 //! What a connection tells its application.
 
-use crate::error::{AppError, ConnectionError};
+use crate::error::{AppError, ConnectionError, TransportErrorCode};
 use crate::id::{Dir, StreamId};
 use crate::net::FourTuple;
+use bytes::Bytes;
 
 /// Something that the application may want to act on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,14 @@ pub enum Event {
     Stream(StreamEvent),
     /// The peer's packets come from another address now, and it was validated (RFC 9000 §9).
     PathChanged(FourTuple),
+    /// The peer goes away (GOAWAY of Google QUIC): no stream can be opened any more. Those that it serves go on; of the others each ends
+    /// with events of its own.
+    GoingAway {
+        /// Why.
+        code: TransportErrorCode,
+        /// The same in words; not necessarily UTF-8.
+        reason: Bytes,
+    },
     /// The connection ended; nothing follows this event.
     Closed(ConnectionError),
 }

@@ -32,29 +32,63 @@ pub trait Rng: Send {
 
 /// The default generator: ChaCha with 12 rounds from a 32-byte seed. Cryptographically strong if the seed is.
 ///
+/// Every connection has one and draws from it now and then, so that it is small: it keeps one block of the key stream, where the library's
+/// keeps four, and makes the others again when they are wanted.
+///
 /// ```
 /// use quic_proto::rng::{Rng, SeededRng};
 /// let (mut a, mut b) = (SeededRng::from_u64(7), SeededRng::from_u64(7));
 /// assert_eq!(a.next_u64(), b.next_u64());
 /// ```
 #[derive(Debug)]
-pub struct SeededRng(ChaCha12Rng);
+pub struct SeededRng {
+    seed: [u8; 32],
+    /// Words of the key stream that were made.
+    made: u64,
+    block: [u8; BLOCK],
+    /// Bytes of the block that were given out.
+    given: usize,
+}
+
+/// Bytes in a block of ChaCha.
+const BLOCK: usize = 64;
+
+/// Bytes in a word. Each call takes whole words: what it leaves of the last one is lost.
+const WORD: usize = 4;
 
 impl SeededRng {
     /// A generator from 32 bytes; take them from the operating system outside of tests.
-    pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(ChaCha12Rng::from_seed(seed))
+    pub const fn from_seed(seed: [u8; 32]) -> Self {
+        Self { seed, made: 0, block: [0; BLOCK], given: BLOCK }
     }
 
     /// A generator from a number, for tests and simulations.
     pub fn from_u64(seed: u64) -> Self {
-        Self(ChaCha12Rng::seed_from_u64(seed))
+        Self::from_seed(ChaCha12Rng::seed_from_u64(seed).get_seed())
+    }
+
+    fn next_block(&mut self) {
+        let mut stream = ChaCha12Rng::from_seed(self.seed);
+        stream.set_word_pos(self.made.into());
+        stream.fill_bytes(&mut self.block);
+        self.made += (BLOCK / WORD) as u64;
+        self.given = 0;
     }
 }
 
 impl Rng for SeededRng {
     fn fill(&mut self, dest: &mut [u8]) {
-        self.0.fill_bytes(dest);
+        let mut rest = dest;
+        while !rest.is_empty() {
+            if self.given == BLOCK {
+                self.next_block();
+            }
+            let ready = &self.block[self.given..];
+            let (now, later) = rest.split_at_mut(rest.len().min(ready.len()));
+            now.copy_from_slice(&ready[..now.len()]);
+            self.given += now.len().next_multiple_of(WORD);
+            rest = later;
+        }
     }
 
     fn child(&mut self) -> Box<dyn Rng> {
@@ -78,6 +112,22 @@ mod tests {
         let (a, b, c) = draw();
         assert!(a != b && b != c && a != c);
         assert_eq!((a, b, c), draw());
+    }
+
+    /// The key stream is the library's, in whatever pieces it is drawn.
+    #[test]
+    fn a_block_at_a_time_gives_the_same_bytes() {
+        let (mut ours, mut theirs) = (SeededRng::from_seed([7; 32]), ChaCha12Rng::from_seed([7; 32]));
+        for len in (0..300).chain([8, 3, 64, 61, 1000, 4]) {
+            let (mut a, mut b) = (vec![0; len], vec![0; len]);
+            ours.fill(&mut a);
+            theirs.fill_bytes(&mut b);
+            assert_eq!(a, b, "{len} bytes");
+        }
+        let mut theirs = ChaCha12Rng::seed_from_u64(3);
+        let mut word = [0; 8];
+        theirs.fill_bytes(&mut word);
+        assert_eq!(SeededRng::from_u64(3).next_u64(), u64::from_le_bytes(word));
     }
 
     #[test]

@@ -86,22 +86,41 @@ impl fmt::Debug for Instant {
 
 /// Wall-clock time: seconds since 1970-01-01T00:00:00Z, without leap seconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct UnixTime(u64);
+pub struct UnixTime {
+    secs: u64,
+    micros: u32,
+}
 
 impl UnixTime {
     /// The time `secs` seconds after 1970-01-01T00:00:00Z.
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs)
+        Self { secs, micros: 0 }
     }
 
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// The time `micros` microseconds after 1970-01-01T00:00:00Z.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self { secs: micros / 1_000_000, micros: (micros % 1_000_000) as u32 }
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z.
     pub const fn as_secs(self) -> u64 {
-        self.0
+        self.secs
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z, saturating.
+    pub const fn as_micros(self) -> u64 {
+        self.secs.saturating_mul(1_000_000).saturating_add(self.micros as u64)
+    }
+
+    /// Time passed since `earlier`; zero if `earlier` is later than `self`.
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.as_micros().saturating_sub(earlier.as_micros()))
     }
 
     /// The wall-clock time at `now`, if `self` was the wall-clock time at [`Instant::EPOCH`].
     pub const fn at(self, now: Instant) -> Self {
-        Self(self.0.saturating_add(now.0 / 1_000_000_000))
+        let micros = self.micros as u64 + now.0 / 1_000;
+        Self { secs: self.secs.saturating_add(micros / 1_000_000), micros: (micros % 1_000_000) as u32 }
     }
 }
 
@@ -120,6 +139,12 @@ mod tests {
 
     #[test]
     fn wall_clock_follows_the_epoch() {
-        assert_eq!(UnixTime::from_secs(10).at(Instant::from_millis(2_500)), UnixTime::from_secs(12));
+        let at = UnixTime::from_secs(10).at(Instant::from_millis(2_500));
+        assert_eq!((at.as_secs(), at.as_micros()), (12, 12_500_000));
+        assert_eq!(at.at(Instant::from_millis(1_500)), UnixTime::from_secs(14));
+        assert_eq!(UnixTime::from_micros(12_500_000), at);
+        assert_eq!(at.saturating_duration_since(UnixTime::from_secs(12)), Duration::from_millis(500));
+        assert_eq!(UnixTime::from_secs(12).saturating_duration_since(at), Duration::ZERO);
+        assert_eq!(UnixTime::from_secs(u64::MAX).at(Instant::MAX).as_secs(), u64::MAX);
     }
 }

@@ -8,6 +8,7 @@ use quic_proto::config::TransportConfig;
 use quic_proto::error::{AppError, ConnectionError, TransportErrorCode as Code};
 use quic_proto::id::{Dir, Level, Side};
 use quic_proto::ietf::wire::encode;
+use quic_proto::streams::OpenError;
 use quic_proto::time::Duration;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -150,7 +151,7 @@ fn a_graceful_close_loses_nothing() {
         let id = pair.client_sends(client, &data);
         let now = pair.now;
         pair.c(client).close(now, AppError::from(9), b"done");
-        assert!(pair.c(client).is_closing() && pair.c(client).open(Dir::Bi).is_none());
+        assert!(pair.c(client).is_closing() && pair.c(client).open(Dir::Bi) == Err(OpenError::Closed));
         let (mut got, mut ended) = (Vec::new(), false);
         for _ in 0..20_000 {
             let end = pair.now + Duration::from_millis(5);
@@ -189,7 +190,7 @@ fn nothing_can_be_written_after_a_close() {
     let now = pair.now;
     pair.c(client).close(now, AppError::default(), b"");
     assert!(pair.c(client).send_stream(id).is_err());
-    assert_eq!(pair.c(client).open(Dir::Uni), None);
+    assert_eq!(pair.c(client).open(Dir::Uni), Err(OpenError::Closed));
 }
 
 #[test]

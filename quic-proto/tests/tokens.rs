@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::raw::Raw;
 use common::{EPOCH, ONE, Pair, TOKEN_SECRET, address, null_client, null_server};
 use quic_proto::config::TransportConfig;
-use quic_proto::crypto::token::{AddressToken, TokenKey};
+use quic_proto::crypto::token::{AddressToken, TokenKey, TokenLifetimes};
 use quic_proto::error::TransportErrorCode as Code;
 use quic_proto::id::Side;
 use quic_proto::net::FourTuple;
@@ -64,7 +64,10 @@ fn a_server_need_not_give_tokens() {
 /// A token for `ip`, made so many seconds ago.
 fn token(ip: IpAddr, age: u64) -> Vec<u8> {
     let issued = UnixTime::from_secs(EPOCH.as_secs() - age);
-    TokenKey::new(&TOKEN_SECRET).seal_address(&mut SeededRng::from_u64(4), &AddressToken { ip, issued })
+    let lifetimes =
+        TokenLifetimes { retry: Duration::from_secs(15), address: Duration::from_secs(14 * 24 * 3600) };
+    TokenKey::new(&TOKEN_SECRET, lifetimes)
+        .seal_address(&mut SeededRng::from_u64(4), &AddressToken { ip, issued, memo: None })
 }
 
 /// How many bytes a server sends that hears nothing after the client's first datagram, which bears this token; and whether the token counted.

@@ -2,7 +2,7 @@
 //! a change of behaviour, not a slow computer. `cargo run --release -p benches --bin goodput` prints the figures.
 
 use quic_proto::config::TransportConfig;
-use quic_proto::congestion::Algorithm::{self, Bbr, Cubic, NewReno};
+use quic_proto::congestion::Algorithm::{self, Bbr, Cubic, CubicTolerant, NewReno};
 use quic_sim::quic::{Bottleneck, Goodput, Host, HostConfig, QuicChecker, Transfer};
 use quic_sim::units::{Probability, kbit, mbit, ms, percent, secs};
 use quic_sim::{Loss, Queue, Rebind, Scenario, UP};
@@ -58,6 +58,42 @@ fn departure_times_cost_nothing_and_reorder_nothing() {
         let spurious = ahead.declared_lost() - ahead.dropped();
         assert!(spurious < 1e-4, "{algorithm}: {spurious} of the packets were declared lost and were not");
         assert!(ahead.mbit() > 0.99 * plain.mbit(), "{algorithm}: {} and {}", ahead.mbit(), plain.mbit());
+    }
+}
+
+#[test]
+fn tolerant_cubic_stands_random_loss() {
+    reaches(&fifty().loss(percent(1)), CubicTolerant, 34.0);
+    reaches(&fifty().loss(Loss::bursts(percent(1), 4.0)), CubicTolerant, 30.0);
+    reaches(&hundred().loss(percent(0.1)), CubicTolerant, 70.0);
+}
+
+/// Where queues can be seen it is CUBIC, to the byte.
+#[test]
+fn tolerant_cubic_answers_a_full_queue() {
+    for path in [fifty(), fifty().queue(0.25)] {
+        let [cubic, tolerant] = [Cubic, CubicTolerant].map(|one| path.measure(&[one], secs(10), 1));
+        assert_eq!(cubic.flows[0].received, tolerant.flows[0].received);
+    }
+    for other in [Cubic, NewReno] {
+        let [plain, tolerant] = [Cubic, CubicTolerant].map(|one| fifty().measure(&[one, other], secs(10), 1));
+        println!("beside {other}: cubic {:?}, tolerant {:?}", shares(&plain), shares(&tolerant));
+        assert_eq!(shares(&plain), shares(&tolerant));
+    }
+}
+
+/// Where a queue is too short to be seen, others suffer, but within bounds: see `Algorithm::CubicTolerant`.
+#[test]
+fn tolerant_cubic_bounds_what_it_costs_others() {
+    for (queue, other, least) in [(0.25, Cubic, 18.0), (0.1, Cubic, 5.0), (0.1, NewReno, 4.0)] {
+        let goodput = fifty().queue(queue).measure(&[CubicTolerant, other], secs(10), 1);
+        println!(
+            "queue of {queue} BDP, beside {other}: {:?}, {:.4} dropped",
+            shares(&goodput),
+            goodput.dropped()
+        );
+        assert!(shares(&goodput)[1] > least, "{other}: {:?}", shares(&goodput));
+        assert!(goodput.dropped() < 0.02, "{other}: {}", goodput.dropped());
     }
 }
 

@@ -12,7 +12,7 @@ use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, Side, StreamId};
 use quic_proto::invariants::Version;
-use quic_proto::streams::{ReadError as ReadRefused, WriteError as WriteRefused};
+use quic_proto::streams::{OpenError, ReadError as ReadRefused, WriteError as WriteRefused};
 use quic_proto::time::Instant;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -335,7 +335,11 @@ impl<W: World> LoopedConnection<W> {
             if connection.is_closing() {
                 return Some(Err(ConnectionError::LocallyClosed));
             }
-            connection.open(dir).map(Ok)
+            match connection.open(dir) {
+                Ok(id) => Some(Ok(id)),
+                Err(OpenError::GoingAway) => Some(Err(ConnectionError::GoingAway)),
+                Err(_) => None,
+            }
         })
         .await
     }

@@ -18,6 +18,7 @@ use quic_proto::engine::stats::ConnectionStats;
 use quic_proto::error::{AppError, ConnectionError};
 use quic_proto::id::{Dir, Side, StreamId};
 use quic_proto::invariants::Version;
+use quic_proto::streams::OpenError;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -229,9 +230,14 @@ impl Connection {
             if connection.is_closing() {
                 return Some(Err(ConnectionError::LocallyClosed));
             }
-            let id = connection.open(dir)?;
-            slot.streams.add(id, parts(dir));
-            Some(Ok(id))
+            match connection.open(dir) {
+                Ok(id) => {
+                    slot.streams.add(id, parts(dir));
+                    Some(Ok(id))
+                }
+                Err(OpenError::GoingAway) => Some(Err(ConnectionError::GoingAway)),
+                Err(_) => None,
+            }
         });
         opened.await?
     }

@@ -2,8 +2,8 @@
 //!
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
-//! Each time that the driver runs it takes what is in the socket, batch by batch: each costs one system call, one look at the clock and one
-//! lock. It stops once the application has [enough](ENOUGH) to do. Then it runs what is due, hands out events, and wakes each task that has
+//! Each time that the driver runs it takes a batch from the socket, at the cost of one system call, one look at the clock and one lock. It
+//! stops once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes each task that has
 //! something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave with the
 //! acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the last is
 //! looked at, and the two ends work at the same time.
@@ -27,9 +27,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
-
-/// Receive calls before anything is sent. One takes 16 messages, so a socket that has more than this has a peer who needs an answer.
-const RECEIVES: usize = 4;
 
 /// Sends of full batches before other tasks run and the socket is read again: a hundred microseconds' work. With one, the answers to what
 /// came in a batch would not leave together.
@@ -120,31 +117,19 @@ impl Driver {
         })
     }
 
-    /// Gives the protocol what the socket has, until the application has enough to do. Returns whether that was all.
+    /// Gives the protocol a batch of what the socket has, until the application has enough to do. Returns whether there was nothing.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut work = 0;
-        for _ in 0..RECEIVES {
-            if self.inbox.is_empty() {
-                match self.shared.socket.poll_receive(cx, &mut self.inbox, self.eager) {
-                    Poll::Pending => return Ok(true),
-                    Poll::Ready(received) => received?,
-                }
-            }
-            work += self.handle(ENOUGH - work);
-            if work >= ENOUGH {
-                break;
+        if self.inbox.is_empty() {
+            match self.shared.socket.poll_receive(cx, &mut self.inbox, self.eager) {
+                Poll::Pending => return Ok(true),
+                Poll::Ready(received) => received?,
             }
         }
-        Ok(false)
-    }
-
-    /// Gives the protocol what is in the inbox, until that gives the application so much to do. Returns how much it does.
-    fn handle(&mut self, enough: usize) -> usize {
         // The batch's one look at the clock, and its one lock.
         let now = self.shared.clock.now();
         let mut state = self.shared.lock_quietly();
         let mut work = 0;
-        while work < enough
+        while work < ENOUGH
             && let Some(datagram) = self.inbox.next_datagram()
         {
             if self.shards.may_be_elsewhere(self.number, &datagram) {
@@ -156,7 +141,7 @@ impl Driver {
             }
             work += state.dispatch(&mut self.wakes);
         }
-        work
+        Ok(false)
     }
 
     /// Asks the protocol for the next batch to send.

@@ -6,8 +6,8 @@
 //!
 //! - **Sending**: up to 64 datagrams of one size leave in one system call (GSO). Where the kernel, the device or the path refuses, the batch
 //!   that was refused leaves as single datagrams, and later ones are not batched any more.
-//! - **Receiving**: one system call takes up to 16 messages (`recvmmsg`), each of up to 64 datagrams that the kernel put together (GRO). The
-//!   protocol decrypts them where they lie.
+//! - **Receiving**: one system call takes up to 16 messages (`recvmmsg`), or 4 large ones, each of up to 64 datagrams that the kernel put
+//!   together (GRO). The protocol decrypts them where they lie.
 //! - ECN codepoints and the address of ours that a datagram went to (`pktinfo`) are passed both ways; nothing is fragmented on the way.
 //!
 //! Where the system can, datagrams leave at the times that they name ([`Socket::with_departure_times`]).

@@ -17,7 +17,8 @@ const USAGE: &str = "usage: goodput [--seconds N] [--seeds N] [--cc ALGORITHM] [
   --json          one JSON object a line";
 
 /// The algorithms, each of which gets every path to itself.
-const ALGORITHMS: &[Algorithm] = &[Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr];
+const ALGORITHMS: &[Algorithm] =
+    &[Algorithm::NewReno, Algorithm::Cubic, Algorithm::CubicTolerant, Algorithm::Bbr];
 
 /// Who shares a path with whom.
 const PAIRS: &[[Algorithm; 2]] = &[
@@ -25,6 +26,8 @@ const PAIRS: &[[Algorithm; 2]] = &[
     [Algorithm::Cubic, Algorithm::Cubic],
     [Algorithm::Bbr, Algorithm::Bbr],
     [Algorithm::Cubic, Algorithm::NewReno],
+    [Algorithm::CubicTolerant, Algorithm::Cubic],
+    [Algorithm::CubicTolerant, Algorithm::NewReno],
     [Algorithm::Bbr, Algorithm::Cubic],
 ];
 
@@ -44,9 +47,15 @@ fn paths() -> Vec<(&'static str, Bottleneck)> {
     ]
 }
 
-/// The path that flows share.
-fn shared() -> (&'static str, Bottleneck) {
-    ("50 Mbit, 40 ms", Bottleneck::new(mbit(50), ms(40)))
+/// The paths that flows share, and which of [`PAIRS`]: on queues that are too short to be seen, those whose matter that is.
+fn shared() -> [(&'static str, Bottleneck, &'static [[Algorithm; 2]]); 3] {
+    let path = Bottleneck::new(mbit(50), ms(40));
+    let tolerant = &PAIRS[PAIRS.len() - 3..];
+    [
+        ("50 Mbit, 40 ms", path.clone(), PAIRS),
+        ("50 Mbit, 40 ms, queue 0.25 BDP", path.clone().queue(0.25), tolerant),
+        ("50 Mbit, 40 ms, queue 0.1 BDP", path.queue(0.1), tolerant),
+    ]
 }
 
 struct Args {
@@ -86,8 +95,9 @@ fn rows(args: &Args) -> Vec<Row> {
         let alone = |algorithm: &Algorithm| Row { name, path: path.clone(), flows: vec![*algorithm] };
         rows.extend(ALGORITHMS.iter().map(alone));
     }
-    let (name, path) = shared();
-    rows.extend(PAIRS.iter().map(|pair| Row { name, path: path.clone(), flows: pair.to_vec() }));
+    for (name, path, pairs) in shared() {
+        rows.extend(pairs.iter().map(|pair| Row { name, path: path.clone(), flows: pair.to_vec() }));
+    }
     rows.retain(|row| {
         row.name.contains(&args.path) && args.only.is_none_or(|only| row.flows.contains(&only))
     });

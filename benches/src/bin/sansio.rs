@@ -24,7 +24,7 @@ const USAGE: &str = "usage: sansio bulk|rr|handshake|idle [options]
   --bytes N                 bytes to send in bulk (default 64 MiB)
   --count N                 requests (default 100000), handshakes (300) or connections (1000)
   --rounds N                how often each runs, in turn; the fastest run counts (default 5)
-  --only NAME               runs one of ours, q044 (ours, as Google QUIC; bulk), quinn, rustls (handshake)
+  --only NAME               runs one of ours, q044 (ours, as Google QUIC; not idle), quinn, rustls (handshake)
   --json                    one JSON object a line";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn parse() -> Option<Args> {
             ("--only", _) => {
                 parsed.only = Some(match args.next()?.as_str() {
                     "ours" => Impl::Ours,
-                    "q044" if workload == Workload::Bulk => Impl::Q044,
+                    "q044" if workload != Workload::Idle => Impl::Q044,
                     "quinn" => Impl::Quinn,
                     "rustls" if workload == Workload::Handshake => Impl::Rustls,
                     _ => return None,
@@ -240,9 +240,9 @@ fn main() -> ExitCode {
     let certificate = Certificate::new();
     let which = match (args.only, args.workload) {
         (Some(only), _) => vec![only],
-        (None, Workload::Handshake) => vec![Impl::Ours, Impl::Quinn, Impl::Rustls],
-        (None, Workload::Bulk) => vec![Impl::Ours, Impl::Quinn, Impl::Q044],
-        (None, _) => vec![Impl::Ours, Impl::Quinn],
+        (None, Workload::Handshake) => vec![Impl::Ours, Impl::Quinn, Impl::Q044, Impl::Rustls],
+        (None, Workload::Bulk | Workload::Requests) => vec![Impl::Ours, Impl::Quinn, Impl::Q044],
+        (None, Workload::Idle) => vec![Impl::Ours, Impl::Quinn],
     };
     let mut results: Vec<(Impl, Found)> = Vec::new();
     for _ in 0..args.rounds {

@@ -85,7 +85,7 @@ fn application(end: &mut Endpoint, handle: ConnectionHandle, now: Instant, a: u8
     let dir = if a & 1 == 0 { Dir::Bi } else { Dir::Uni };
     match b & 7 {
         0..4 => {
-            let Some(id) = connection.open(dir) else { return };
+            let Ok(id) = connection.open(dir) else { return };
             if let Ok(mut stream) = connection.send_stream(id) {
                 let _ = stream.write(&vec![a; usize::from(a) * 16]);
                 let _ = if b & 1 == 0 { stream.finish() } else { Ok(()) };

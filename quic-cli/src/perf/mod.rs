@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
+use crate::version::Version;
 use quic_perf::{Load, units};
 use quic_tokio::{Connection, IoStats};
 use std::net::SocketAddr;
@@ -46,7 +47,10 @@ pub(crate) struct ServerArgs {
     /// Its private key
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
-    /// The congestion controller: cubic, newreno or bbr
+    /// The versions of QUIC
+    #[arg(long, value_name = "V", default_value = "v1")]
+    version: Version,
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
     #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
     cc: quic_proto::congestion::Algorithm,
     /// Receive windows of streams and of the connection

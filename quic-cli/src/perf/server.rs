@@ -4,7 +4,6 @@ use super::{ServerArgs, add_waits, datagrams};
 use crate::failure::Failure;
 use crate::serve::{say, secret};
 use crate::tls;
-use crate::version::Version;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
@@ -21,7 +20,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     if let Some(window) = args.window {
         transport = transport.stream_window(window, window).connection_window(window, window);
     }
-    let config = Version::V1.server(identity, quic_perf::ALPN, None)?;
+    let config = args.version.server(identity, quic_perf::ALPN, None)?;
     let config = config.transport(transport.build()?).build()?;
     let endpoint_config = EndpointConfig::new(&secret()?).departure_times(args.departure_times);
     let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);

@@ -19,8 +19,6 @@ pub struct ServerConfig {
     pub(crate) families: SmallVec<[Arc<dyn ServerFamily>; 1]>,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) token_key: TokenKey,
-    pub(crate) retry_token_lifetime: Duration,
-    pub(crate) address_token_lifetime: Duration,
     pub(crate) address_tokens: bool,
     pub(crate) max_incoming: usize,
     pub(crate) max_incoming_bytes: usize,
@@ -28,8 +26,12 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// A server with this TLS configuration and defaults for the rest. `token_secret` seals address validation tokens (RFC 9000 §8.1):
-    /// servers that share it accept each other's tokens; whoever knows it can forge them.
+    /// A server with this TLS configuration and defaults for the rest. `token_secret` seals address validation tokens (RFC 9000 §8.1),
+    /// with a key that changes as often as they expire: servers that share the secret and [`address_token_lifetime`], and whose clocks
+    /// are about right, accept each other's tokens; whoever knows it can forge them. To replace it, give the endpoint other settings:
+    /// clients that come with an older token have lost nothing but what it proved.
+    ///
+    /// [`address_token_lifetime`]: Self::address_token_lifetime
     pub fn new(tls: Arc<dyn TlsServerConfig>, token_secret: &[u8; 32]) -> Self {
         Self { tls: Some(tls), ..Self::empty(token_secret) }
     }
@@ -56,19 +58,18 @@ impl ServerConfig {
             tls: None,
             families: SmallVec::new(),
             transport: Arc::new(TransportConfig::default()),
-            token_key: TokenKey::new(token_secret),
-            retry_token_lifetime: Duration::from_secs(15),
-            address_token_lifetime: Duration::from_secs(14 * 24 * 3600),
+            token_key: TokenKey::new(
+                token_secret,
+                TokenLifetimes {
+                    retry: Duration::from_secs(15),
+                    address: Duration::from_secs(14 * 24 * 3600),
+                },
+            ),
             address_tokens: true,
             max_incoming: 1 << 14,
             max_incoming_bytes: 32 << 20,
             max_connections: 1 << 20,
         }
-    }
-
-    /// How long tokens of either kind are good for.
-    pub(crate) fn token_lifetimes(&self) -> TokenLifetimes {
-        TokenLifetimes { retry: self.retry_token_lifetime, address: self.address_token_lifetime }
     }
 
     /// Limits and timing of the connections.
@@ -82,14 +83,14 @@ impl ServerConfig {
     /// to 1 hour. Default: 15 seconds.
     #[must_use]
     pub fn retry_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.retry_token_lifetime = lifetime;
+        self.token_key.lifetimes.retry = lifetime;
         self
     }
 
     /// How long a token given for a later connection is good for. 1 second to 1 year. Default: 14 days.
     #[must_use]
     pub fn address_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.address_token_lifetime = lifetime;
+        self.token_key.lifetimes.address = lifetime;
         self
     }
 
@@ -122,9 +123,9 @@ impl ServerConfig {
     /// If a value is outside the range that its setter names.
     pub fn build(self) -> Result<Arc<Self>, ConfigError> {
         self.transport.validate()?;
-        in_range("retry_token_lifetime in seconds", self.retry_token_lifetime.as_secs(), 1, 3600)?;
+        in_range("retry_token_lifetime in seconds", self.token_key.lifetimes.retry.as_secs(), 1, 3600)?;
         let year = 365 * 24 * 3600;
-        in_range("address_token_lifetime in seconds", self.address_token_lifetime.as_secs(), 1, year)?;
+        in_range("address_token_lifetime in seconds", self.token_key.lifetimes.address.as_secs(), 1, year)?;
         in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
         in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
         in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;
@@ -136,8 +137,7 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("transport", &self.transport)
-            .field("retry_token_lifetime", &self.retry_token_lifetime)
-            .field("address_token_lifetime", &self.address_token_lifetime)
+            .field("token_lifetimes", &self.token_key.lifetimes)
             .field("address_tokens", &self.address_tokens)
             .field("max_incoming", &self.max_incoming)
             .field("max_incoming_bytes", &self.max_incoming_bytes)

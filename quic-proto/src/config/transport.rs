@@ -141,7 +141,8 @@ impl TransportConfig {
         self
     }
 
-    /// The round-trip time to assume before the first sample (RFC 9002 §6.2.2). 1 millisecond to 60 seconds. Default: 333 ms.
+    /// The round-trip time to assume before the first sample (RFC 9002 §6.2.2). 1 millisecond to 60 seconds. Default: 333 ms. Google QUIC
+    /// assumes 100 ms at most.
     #[must_use]
     pub fn initial_rtt(mut self, rtt: Duration) -> Self {
         self.initial_rtt = rtt;

@@ -9,6 +9,7 @@
 
 use super::hystart::{HyStart, Step};
 use super::prr::Prr;
+use super::tolerance::Tolerance;
 use super::{
     AckSample, CongestionEvent, Controller, DeliveryMark, FlightPeak, RecoveryPeriod, initial_window,
     minimum_window,
@@ -16,6 +17,7 @@ use super::{
 use crate::time::{Duration, Instant};
 
 pub(super) const NAME: &str = "cubic";
+pub(super) const TOLERANT_NAME: &str = "cubic-tolerant";
 
 /// The constant C of §4.1: segments per second cubed.
 const C: f64 = 0.4;
@@ -37,6 +39,8 @@ pub struct Cubic {
     /// The recovery period under way.
     prr: Option<Prr>,
     peak: FlightPeak,
+    /// Boxed, as most connections have none.
+    tolerance: Option<Box<Tolerance>>,
 }
 
 /// What §4.9.2 saves and restores: the window and its curve.
@@ -83,6 +87,23 @@ impl Cubic {
             hystart: HyStart::new(),
             prr: None,
             peak: FlightPeak::new(mtu),
+            tolerance: None,
+        }
+    }
+
+    /// The same, but a loss that nothing else speaks for is not taken for congestion; see [`Algorithm::CubicTolerant`](super::Algorithm).
+    pub fn tolerant(mtu: u16) -> Self {
+        Self { tolerance: Some(Box::default()), ..Self::new(mtu) }
+    }
+
+    /// The recovery period under way is over, if there is one.
+    fn end_recovery(&mut self) {
+        if self.prr.take().is_some()
+            && self.tolerance.as_mut().is_some_and(|tolerance| tolerance.excuses())
+            && let Some(undo) = self.undo.take()
+        {
+            // What else turns out to be lost of that flight has been answered.
+            self.curve = Curve { recovery: self.curve.recovery, ..undo };
         }
     }
 
@@ -109,18 +130,23 @@ impl Cubic {
         }
     }
 
+    /// The window is used again, or about to be reduced: the time in which it was not does not count.
+    fn resume(&mut self, now: Instant) {
+        if let (Some(since), Some(epoch)) = (self.idle_since.take(), &mut self.curve.epoch) {
+            // §4.2: "The elapsed time t … MUST NOT include periods during which cwnd has not been updated due to
+            // application-limited behavior".
+            epoch.start += now.saturating_duration_since(since.max(epoch.start));
+        }
+    }
+
     /// Congestion avoidance, §4.2 to §4.5.
     fn avoid_congestion(&mut self, sample: &AckSample) {
+        self.resume(sample.now);
         let segment = f64::from(self.mtu);
         let curve = &mut self.curve;
         // An ACK frame never stands for more than a window of growth, even if it acknowledges more bytes than that.
         let acked = (sample.bytes as f64).min(curve.window);
         let mut epoch = curve.epoch.unwrap_or_else(|| curve.begin_epoch(sample.now, segment));
-        if let Some(since) = self.idle_since.take() {
-            // §4.2: "The elapsed time t … MUST NOT include periods during which cwnd has not been updated due to
-            // application-limited behavior".
-            epoch.start += sample.now.saturating_duration_since(since.max(epoch.start));
-        }
         // §4.3: "Once W_est has grown to reach the cwnd at the time of most recently setting ssthresh … the sender SHOULD set
         // alpha to 1".
         let alpha = if epoch.w_est >= curve.prior { 1.0 } else { ALPHA };
@@ -182,27 +208,38 @@ impl Controller for Cubic {
     fn on_ack(&mut self, sample: &AckSample) {
         self.last_ack = sample.now;
         // RFC 9002 §7.3.2: in a recovery period the window does not grow.
-        if self.curve.recovery.covers(sample.sent) {
+        let recovering = self.curve.recovery.covers(sample.sent);
+        if let Some(tolerance) = &mut self.tolerance {
+            tolerance.on_ack(sample, recovering, self.curve.window as u64, self.mtu);
+        }
+        if recovering {
             if let Some(prr) = &mut self.prr {
                 prr.on_ack(sample);
             }
             return;
         }
         // "A recovery period ends and the sender enters congestion avoidance when a packet sent during the recovery period is acknowledged."
-        self.prr = None;
+        self.end_recovery();
         self.grow(sample);
     }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
         let minimum = minimum_window(self.mtu) as f64;
         if !self.curve.recovery.covers(event.sent) {
+            self.end_recovery();
+            self.resume(event.now);
             self.undo = Some(self.curve);
             self.curve.reduce(event.now, minimum);
-            self.idle_since = None;
             self.prr = Some(Prr::new(event, self.curve.window as u64, self.mtu));
             self.peak.on_reduction();
+            if let Some(tolerance) = &mut self.tolerance {
+                tolerance.begin(event);
+            }
         } else if let Some(prr) = &mut self.prr {
             prr.on_loss(event);
+            if let Some(tolerance) = &mut self.tolerance {
+                tolerance.on_loss(event);
+            }
         }
         if event.ecn {
             self.undo = None;
@@ -226,10 +263,6 @@ impl Controller for Cubic {
         {
             self.curve = undo;
             self.prr = None;
-            // The detour through recovery does not count as time on the curve.
-            if self.curve.epoch.is_some() {
-                self.idle_since.get_or_insert(self.last_ack);
-            }
         }
     }
 
@@ -257,11 +290,11 @@ impl Controller for Cubic {
     }
 
     fn name(&self) -> &'static str {
-        NAME
+        if self.tolerance.is_some() { TOLERANT_NAME } else { NAME }
     }
 
     fn fresh(&mut self, mtu: u16) -> Box<dyn Controller> {
-        Box::new(Self::new(mtu))
+        Box::new(if self.tolerance.is_some() { Self::tolerant(mtu) } else { Self::new(mtu) })
     }
 }
 
@@ -421,6 +454,25 @@ mod tests {
         assert_eq!(target(&cubic), 70_000);
     }
 
+    /// §4.9.2: what is restored is cwnd, ssthresh, `cwnd_prior`, `W_max`, K, `t_epoch` and `W_est`.
+    #[test]
+    fn an_undone_reduction_leaves_no_trace() {
+        let mut cubic = with_window(1000);
+        cubic.on_congestion(&loss(10, 100));
+        run(&mut cubic, 110, 1110);
+        // It was idle for a while, which is not part of the epoch, before or after.
+        cubic.on_sent(Instant::from_millis(2110), 1000, 1000, false);
+        let mut undone = cubic.clone();
+        undone.on_congestion(&loss(2110, 2110));
+        assert!(target(&undone) < target(&cubic));
+        undone.on_spurious_congestion();
+        for cubic in [&mut cubic, &mut undone] {
+            cubic.peak = FlightPeak(target(cubic));
+            run(cubic, 2110, 5110);
+        }
+        assert_eq!(format!("{:?}", undone.curve), format!("{:?}", cubic.curve));
+    }
+
     /// RFC 9438 §4.10: "K is set to 0, and `W_max` is set to the congestion window size at the beginning of the current congestion
     /// avoidance stage", and `cwnd_prior` to the window.
     #[test]
@@ -479,6 +531,57 @@ mod tests {
         cubic.on_congestion(&CongestionEvent { ecn: true, lost_bytes: 0, ..loss(10, 100) });
         cubic.on_spurious_congestion();
         assert_eq!(target(&cubic), 70_000);
+    }
+
+    /// A tolerant controller with a window of two hundred datagrams, and a budget for some.
+    fn tolerant() -> Cubic {
+        let mut cubic = Cubic { tolerance: Some(Box::default()), ..with_window(100) };
+        cubic.on_ack(&ack(0, 1, 100_000));
+        assert_eq!((target(&cubic), cubic.name()), (200_000, TOLERANT_NAME));
+        cubic
+    }
+
+    #[test]
+    fn a_loss_without_a_queue_is_taken_back_when_its_round_trip_is_over() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 111, 1000));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (140_000, 140_000), "the sender yields meanwhile");
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!((cubic.window(), cubic.ssthresh()), (200_000, u64::MAX));
+        cubic.on_congestion(&loss(109, 212));
+        assert_eq!(target(&cubic), 200_000, "found out late, but of the flight that was answered");
+        // Without an acknowledgement between, the next period ends this one as well.
+        cubic.on_congestion(&loss(120, 220));
+        cubic.on_ack(&ack(130, 230, 1000));
+        cubic.on_congestion(&loss(221, 321));
+        assert_eq!((target(&cubic), cubic.curve.prior), (140_000, 200_000.0));
+    }
+
+    #[test]
+    fn a_loss_with_a_queue_is_not_taken_back() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 124, 1000));
+        cubic.on_ack(&ack(111, 224, 0));
+        assert_eq!((target(&cubic), cubic.ssthresh()), (140_000, 140_000));
+    }
+
+    #[test]
+    fn cubic_itself_takes_no_loss_back() {
+        let mut cubic = Cubic { tolerance: None, ..tolerant() };
+        cubic.on_congestion(&loss(10, 110));
+        cubic.on_ack(&ack(11, 111, 1000));
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!(target(&cubic), 140_000);
+    }
+
+    #[test]
+    fn persistent_congestion_is_not_taken_back() {
+        let mut cubic = tolerant();
+        cubic.on_congestion(&CongestionEvent { persistent: true, ..loss(10, 110) });
+        cubic.on_ack(&ack(111, 211, 0));
+        assert_eq!(target(&cubic), 2000);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use crate::event::HandshakeInfo;
 use crate::id::{Cid, Dir, ResetToken, Side, SpaceId, StreamId};
 use crate::invariants::Version;
 use crate::net::FourTuple;
-use crate::streams::{ClosedStream, RecvStream, SendStream};
+use crate::streams::{ClosedStream, OpenError, RecvStream, SendStream};
 use crate::time::Instant;
 use bytes::Bytes;
 use family::Family;
@@ -125,10 +125,13 @@ impl Connection {
         None
     }
 
-    /// Opens a stream; `None` if the peer's limit does not permit it now ([`StreamEvent::Available`](crate::event::StreamEvent) tells
-    /// when it does), the connection is closed, or its version has no such streams.
-    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
-        if self.is_closing() { None } else { self.engine.streams.open(dir) }
+    /// Opens a stream. If the peer's limit does not permit it now, [`StreamEvent::Available`](crate::event::StreamEvent) tells when it does;
+    /// of streams that the version does not have it never permits one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn open(&mut self, dir: Dir) -> Result<StreamId, OpenError> {
+        if self.is_closing() { Err(OpenError::Closed) } else { self.engine.streams.open(dir) }
     }
 
     /// The next stream that the peer opened.

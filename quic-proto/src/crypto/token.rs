@@ -2,11 +2,19 @@
 //! tokens (RFC 9000 §10.3).
 //!
 //! A token holds what the server would otherwise have to remember, sealed under a secret that may be shared by servers behind one
-//! address. Each is sealed with a key of its own, derived from the secret and 16 random bytes, so that any number of them can be
-//! given out. Layout: 16 random bytes, then the sealed content and its tag. Content: kind, time of issue (8 bytes), address family
-//! and address, and in a token for Retry the port and two connection ids with their lengths.
+//! address. Each is sealed with a key of its own, derived from the secret, the epoch and 16 random bytes, so that any number of them can
+//! be given out.
 //!
-//! No clock is read: the caller says what time it is.
+//! Keys rotate with the epoch, the number of the token lifetimes that have passed since 1970: tokens of this epoch and of the one before
+//! are opened, which is all that have not expired, and what is older there is no key for. Epochs follow from the time and keys from the
+//! secret, rather than from chance, so that servers which share secret and lifetimes agree on them without a word, and a restart loses
+//! nothing. (A secret that may have leaked must be replaced: by other settings for the endpoint.)
+//!
+//! Layout: the epoch modulo 256, 16 random bytes, the sealed content and its tag. Content: kind, time of issue in microseconds (8 bytes), address
+//! family and address; in a token for Retry the port and two connection ids with their lengths; in one for a later connection the memo, if there
+//! is any.
+//!
+//! No clock is read: the caller says what time it is. Timers: none.
 
 use super::ring::OutputLen;
 use crate::id::{Cid, ResetToken};
@@ -19,6 +27,7 @@ use std::sync::Arc;
 /// Seals and opens address tokens.
 pub struct TokenKey {
     secret: hkdf::Prk,
+    pub(crate) lifetimes: TokenLifetimes,
 }
 
 /// What a Retry token holds.
@@ -34,14 +43,19 @@ pub struct RetryToken {
     pub issued: UnixTime,
 }
 
-/// What a token for a later connection (`NEW_TOKEN` frame) holds.
+/// What a token for a later connection holds: of a `NEW_TOKEN` frame, or of a protocol of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressToken {
     /// The client's address. Its port is left out: it will be another one next time.
     pub ip: IpAddr,
     /// When the token was made.
     pub issued: UnixTime,
+    /// What the server wants to be reminded of.
+    pub memo: Option<Memo>,
 }
+
+/// What a server leaves itself in a token.
+pub type Memo = [u8; 16];
 
 /// How long tokens are accepted after they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +80,10 @@ pub enum ValidToken {
     New {
         /// Different for each token: whoever wants tokens to work once only (RFC 9000 §8.1.4) remembers these.
         unique: [u8; SALT_LEN],
+        /// How long ago it was made.
+        age: Duration,
+        /// As it was put in.
+        memo: Option<Memo>,
     },
 }
 
@@ -109,58 +127,57 @@ const KIND_RETRY: u8 = 1;
 const KIND_ADDRESS: u8 = 2;
 
 impl TokenKey {
-    /// From 32 secret bytes, which may also serve [`ResetKey::new`].
-    pub fn new(secret: &[u8; 32]) -> Self {
-        Self { secret: hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret) }
+    /// From 32 secret bytes, which may also serve [`ResetKey::new`]. Keys rotate with the longer of the lifetimes, so that these are part of
+    /// what servers share that accept each other's tokens.
+    pub fn new(secret: &[u8; 32], lifetimes: TokenLifetimes) -> Self {
+        Self { secret: hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret), lifetimes }
     }
 
     /// Makes the token for a Retry packet; at most 128 bytes.
     pub fn seal_retry(&self, rng: &mut dyn Rng, token: &RetryToken) -> Vec<u8> {
         let mut content = vec![KIND_RETRY];
-        content.extend_from_slice(&token.issued.as_secs().to_be_bytes());
+        content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.address.ip());
         content.extend_from_slice(&token.address.port().to_be_bytes());
         for cid in [&token.original_dcid, &token.retry_scid] {
             content.push(cid.len() as u8);
             content.extend_from_slice(cid);
         }
-        self.seal(rng, &mut content)
+        self.seal(rng, token.issued, &mut content)
     }
 
-    /// Makes a token for a `NEW_TOKEN` frame; at most 128 bytes.
+    /// Makes a token for a later connection; at most 128 bytes.
     pub fn seal_address(&self, rng: &mut dyn Rng, token: &AddressToken) -> Vec<u8> {
         let mut content = vec![KIND_ADDRESS];
-        content.extend_from_slice(&token.issued.as_secs().to_be_bytes());
+        content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.ip);
-        self.seal(rng, &mut content)
+        content.extend(token.memo.iter().flatten());
+        self.seal(rng, token.issued, &mut content)
     }
 
     /// Opens a token that came from `remote` at `now`.
     ///
     /// # Errors
     /// [`InvalidToken`] says what is wrong with it and whether that is fatal to the connection.
-    pub fn open(
-        &self,
-        token: &[u8],
-        remote: SocketAddr,
-        now: UnixTime,
-        lifetimes: &TokenLifetimes,
-    ) -> Result<ValidToken, InvalidToken> {
-        let (salt, sealed) = token.split_first_chunk::<SALT_LEN>().ok_or(InvalidToken::Unknown)?;
+    pub fn open(&self, token: &[u8], remote: SocketAddr, now: UnixTime) -> Result<ValidToken, InvalidToken> {
+        let ([named], rest) = token.split_first_chunk().ok_or(InvalidToken::Unknown)?;
+        let (salt, sealed) = rest.split_first_chunk::<SALT_LEN>().ok_or(InvalidToken::Unknown)?;
+        let epoch = self.accepted_epoch(*named, now).ok_or(InvalidToken::Unknown)?;
         let mut buffer = [0; MAX_TOKEN_LEN];
         let buffer = buffer.get_mut(..sealed.len()).ok_or(InvalidToken::Unknown)?;
         buffer.copy_from_slice(sealed);
-        let (key, nonce) = self.derive(salt);
+        let (key, nonce) = self.derive(epoch, salt);
         let content =
             key.open_in_place(nonce, aead::Aad::empty(), buffer).map_err(|_| InvalidToken::Unknown)?;
         let content = Content::parse(content).ok_or(InvalidToken::Unknown)?;
 
         let (retry, lifetime) = match content.retry {
-            Some(_) => (true, lifetimes.retry),
-            None => (false, lifetimes.address),
+            Some(_) => (true, self.lifetimes.retry),
+            None => (false, self.lifetimes.address),
         };
         // Clocks of servers that share the secret may differ a little: a token from the future has age zero.
-        if now.as_secs().saturating_sub(content.issued.as_secs()) > lifetime.as_secs() {
+        let age = now.saturating_duration_since(content.issued);
+        if age > lifetime {
             return Err(InvalidToken::Expired { retry });
         }
         let same_port = content.retry.as_ref().is_none_or(|retry| retry.port == remote.port());
@@ -171,26 +188,41 @@ impl TokenKey {
             Some(RetryContent { original_dcid, retry_scid, .. }) => {
                 ValidToken::Retry { original_dcid, retry_scid }
             }
-            None => ValidToken::New { unique: *salt },
+            None => ValidToken::New { unique: *salt, age, memo: content.memo },
         })
     }
 
-    fn seal(&self, rng: &mut dyn Rng, content: &mut [u8]) -> Vec<u8> {
+    /// The epoch of a time. An epoch is as long as a token lives.
+    fn epoch(&self, time: UnixTime) -> u64 {
+        let length = self.lifetimes.retry.max(self.lifetimes.address).as_secs();
+        time.as_secs() / length.max(1)
+    }
+
+    /// The epoch that a token names, if its tokens are accepted at `now`: this one or the one before, or the next one of a server whose
+    /// clock is a little ahead.
+    fn accepted_epoch(&self, named: u8, now: UnixTime) -> Option<u64> {
+        let current = self.epoch(now);
+        let around = [Some(current), current.checked_sub(1), current.checked_add(1)];
+        around.into_iter().flatten().find(|epoch| *epoch as u8 == named)
+    }
+
+    fn seal(&self, rng: &mut dyn Rng, issued: UnixTime, content: &mut [u8]) -> Vec<u8> {
+        let epoch = self.epoch(issued);
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
-        let (key, nonce) = self.derive(&salt);
+        let (key, nonce) = self.derive(epoch, &salt);
         let tag = key
             .seal_in_place_separate_tag(nonce, aead::Aad::empty(), content)
             .expect("invariant: a token is shorter than the AEAD's limit of 64 GiB");
-        let token = [&salt[..], content, tag.as_ref()].concat();
+        let token = [&[epoch as u8][..], &salt, content, tag.as_ref()].concat();
         debug_assert!(token.len() <= MAX_TOKEN_LEN);
         token
     }
 
     /// One key for each token: the nonce needs not be random then, and no number of tokens wears the secret out.
-    fn derive(&self, salt: &[u8; SALT_LEN]) -> (aead::LessSafeKey, aead::Nonce) {
+    fn derive(&self, epoch: u64, salt: &[u8; SALT_LEN]) -> (aead::LessSafeKey, aead::Nonce) {
         let mut okm = [0; 32 + aead::NONCE_LEN];
-        expand(&self.secret, &[b"quic address token", salt], &mut okm);
+        expand(&self.secret, &[b"quic address token", &epoch.to_be_bytes(), salt], &mut okm);
         let (key, nonce) = okm.split_at(32);
         let key =
             aead::UnboundKey::new(&aead::AES_256_GCM, key).expect("invariant: AES-256 keys have 32 bytes");
@@ -249,6 +281,7 @@ struct Content {
     issued: UnixTime,
     ip: IpAddr,
     retry: Option<RetryContent>,
+    memo: Option<Memo>,
 }
 
 struct RetryContent {
@@ -261,7 +294,7 @@ impl Content {
     fn parse(mut rest: &[u8]) -> Option<Self> {
         let rest = &mut rest;
         let [kind] = *take(rest)?;
-        let issued = UnixTime::from_secs(u64::from_be_bytes(*take(rest)?));
+        let issued = UnixTime::from_micros(u64::from_be_bytes(*take(rest)?));
         let ip = match take(rest)? {
             [4] => IpAddr::from(*take::<4>(rest)?),
             [6] => IpAddr::from(*take::<16>(rest)?),
@@ -276,7 +309,9 @@ impl Content {
             KIND_ADDRESS => None,
             _ => return None,
         };
-        rest.is_empty().then_some(Self { issued, ip, retry })
+        let memo = if rest.is_empty() { None } else { Some(*take(rest)?) };
+        let sound = rest.is_empty() && (retry.is_none() || memo.is_none());
+        sound.then_some(Self { issued, ip, retry, memo })
     }
 }
 
@@ -313,12 +348,10 @@ mod tests {
 
     #[test]
     fn retry_tokens_bind_the_address_and_expire() {
-        let key = TokenKey::new(&[3; 32]);
+        let key = TokenKey::new(&[3; 32], LIFETIMES);
         let token = key.seal_retry(&mut SeededRng::from_u64(1), &retry());
         assert!(token.len() <= MAX_TOKEN_LEN);
-        let open = |remote: &str, now| {
-            key.open(&token, remote.parse().unwrap(), UnixTime::from_secs(now), &LIFETIMES)
-        };
+        let open = |remote: &str, now| key.open(&token, remote.parse().unwrap(), UnixTime::from_secs(now));
         let RetryToken { original_dcid, retry_scid, .. } = retry();
         let valid = Ok(ValidToken::Retry { original_dcid, retry_scid });
         assert_eq!(open("[2001:db8::1]:4433", 1_000), valid);
@@ -335,15 +368,16 @@ mod tests {
 
     #[test]
     fn address_tokens_bind_the_ip_only_and_differ() {
-        let key = TokenKey::new(&[3; 32]);
+        let key = TokenKey::new(&[3; 32], LIFETIMES);
         let mut rng = SeededRng::from_u64(1);
-        let content = AddressToken { ip: "192.0.2.1".parse().unwrap(), issued: UnixTime::from_secs(5) };
+        let content =
+            AddressToken { ip: "192.0.2.1".parse().unwrap(), issued: UnixTime::from_secs(5), memo: None };
         let tokens = [key.seal_address(&mut rng, &content), key.seal_address(&mut rng, &content)];
         let open = |token: &[u8], remote: &str, now| {
-            key.open(token, remote.parse().unwrap(), UnixTime::from_secs(now), &LIFETIMES)
+            key.open(token, remote.parse().unwrap(), UnixTime::from_secs(now))
         };
         let unique = tokens.each_ref().map(|token| match open(token, "192.0.2.1:1", 100) {
-            Ok(ValidToken::New { unique }) => unique,
+            Ok(ValidToken::New { unique, memo: None, .. }) => unique,
             other => panic!("{other:?}"),
         });
         assert_ne!(unique[0], unique[1]);
@@ -358,18 +392,45 @@ mod tests {
 
     #[test]
     fn other_secrets_and_changed_tokens_prove_nothing() {
-        let token = TokenKey::new(&[3; 32]).seal_retry(&mut SeededRng::from_u64(1), &retry());
-        let open = |key: &TokenKey, token: &[u8]| {
-            key.open(token, retry().address, UnixTime::from_secs(1_000), &LIFETIMES)
-        };
-        assert_eq!(open(&TokenKey::new(&[4; 32]), &token), Err(InvalidToken::Unknown));
-        let key = TokenKey::new(&[3; 32]);
+        let token = TokenKey::new(&[3; 32], LIFETIMES).seal_retry(&mut SeededRng::from_u64(1), &retry());
+        let open =
+            |key: &TokenKey, token: &[u8]| key.open(token, retry().address, UnixTime::from_secs(1_000));
+        assert_eq!(open(&TokenKey::new(&[4; 32], LIFETIMES), &token), Err(InvalidToken::Unknown));
+        let key = TokenKey::new(&[3; 32], LIFETIMES);
         for at in 0..token.len() {
             let mut changed = token.clone();
             changed[at] ^= 0x10;
             assert_eq!(open(&key, &changed), Err(InvalidToken::Unknown));
             assert_eq!(open(&key, &token[..at]), Err(InvalidToken::Unknown));
         }
+    }
+
+    #[test]
+    fn keys_rotate_with_the_lifetime() {
+        const DAY: u64 = 86_400;
+        let key = TokenKey::new(&[3; 32], LIFETIMES);
+        let (ip, remote) = ("192.0.2.1".parse().unwrap(), "192.0.2.1:1".parse().unwrap());
+        let mut rng = SeededRng::from_u64(1);
+        let memo = Some(*b"as it was put in");
+        let mut sealed =
+            |at| key.seal_address(&mut rng, &AddressToken { ip, issued: UnixTime::from_secs(at), memo });
+        // From the last second of one epoch, and the first of the next.
+        let (old, new) = (sealed(10 * DAY - 1), sealed(10 * DAY));
+        let open = |token: &[u8], at| key.open(token, remote, UnixTime::from_secs(at));
+        let opened = open(&old, 11 * DAY - 1);
+        let whole = matches!(opened, Ok(ValidToken::New { memo: reminder, .. }) if reminder == memo);
+        assert!(whole, "a whole life under the key before the present one: {opened:?}");
+        assert_eq!(open(&old, 11 * DAY), Err(InvalidToken::Unknown), "two rotations ago");
+        assert_eq!(open(&new, 11 * DAY + 5), Err(InvalidToken::Expired { retry: false }));
+        assert!(open(&new, 10 * DAY - 60).is_ok(), "from a server whose clock is ahead");
+        assert_eq!(open(&new, 9 * DAY - 60), Err(InvalidToken::Unknown));
+        // Another server that shares the secret, and has just started.
+        let other = TokenKey::new(&[3; 32], LIFETIMES);
+        assert!(other.open(&old, remote, UnixTime::from_secs(10 * DAY)).is_ok());
+        // The epoch that a token names is not just a label: with another it does not open.
+        let renamed = [&new[..1], &old[1..]].concat();
+        assert_eq!(open(&renamed, 10 * DAY), Err(InvalidToken::Unknown));
+        assert_eq!(open(&[], 0), Err(InvalidToken::Unknown));
     }
 
     #[test]
@@ -384,7 +445,7 @@ mod tests {
         #[test]
         fn junk_is_never_valid(token in prop::collection::vec(any::<u8>(), 0..300)) {
             let remote = retry().address;
-            let opened = TokenKey::new(&[3; 32]).open(&token, remote, UnixTime::from_secs(0), &LIFETIMES);
+            let opened = TokenKey::new(&[3; 32], LIFETIMES).open(&token, remote, UnixTime::from_secs(0));
             prop_assert_eq!(opened, Err(InvalidToken::Unknown));
         }
 

@@ -72,10 +72,12 @@ struct Entry {
 /// What leads to one connection.
 #[derive(Default)]
 struct Routes {
-    cids: SmallVec<[Cid; 6]>,
+    cids: SmallVec<[Cid; 4]>,
     initial: Option<(SocketAddr, Cid)>,
-    tuple: Option<FourTuple>,
-    resets: SmallVec<[(SocketAddr, ResetToken); 2]>,
+    /// In a box, as most have none.
+    tuple: Option<Box<FourTuple>>,
+    /// A server's connection has none before its client moves.
+    resets: Vec<(SocketAddr, ResetToken)>,
 }
 
 impl Demux {
@@ -124,7 +126,7 @@ impl Demux {
             self.initials.remove(&key);
         }
         if let Some(tuple) = routes.tuple {
-            self.tuples.remove(&tuple);
+            self.tuples.remove(&*tuple);
         }
     }
 
@@ -170,6 +172,8 @@ impl Demux {
             && *self.resets.entry(key).or_insert(handle) == handle
             && !routes.resets.contains(&key)
         {
+            // One is the rule.
+            routes.resets.reserve_exact(1);
             routes.resets.push(key);
         }
     }
@@ -189,9 +193,9 @@ impl Demux {
         let Some(routes) = routes(&mut self.entries, handle) else { return false };
         let owner = *self.tuples.entry(tuple).or_insert(handle);
         if owner == handle
-            && let Some(old) = routes.tuple.replace(tuple).filter(|old| *old != tuple)
+            && let Some(old) = routes.tuple.replace(Box::new(tuple)).filter(|old| **old != tuple)
         {
-            self.tuples.remove(&old);
+            self.tuples.remove(&*old);
         }
         owner == handle
     }
@@ -199,7 +203,7 @@ impl Demux {
     /// No addresses lead to this connection any more.
     pub(super) fn clear_tuple(&mut self, handle: ConnectionHandle) {
         if let Some(tuple) = self.routes(handle).and_then(|routes| routes.tuple.take()) {
-            self.tuples.remove(&tuple);
+            self.tuples.remove(&*tuple);
         }
     }
 

@@ -77,12 +77,6 @@ impl CryptoStream {
         self.send = Send { base: end, unsent: end, ..Send::default() };
     }
 
-    /// Sends everything again that was sent and is not acknowledged.
-    pub fn send_again(&mut self) {
-        let sent = self.send.unsent - self.send.base;
-        self.on_lost(self.send.base, sent as u32);
-    }
-
     /// Appends bytes to send.
     pub fn write(&mut self, data: &[u8]) {
         self.send.data.extend(data);
@@ -151,7 +145,7 @@ impl CryptoStream {
         }
     }
 
-    /// All that was sent and not acknowledged is sent again: after a Retry (RFC 9000 §17.2.5.2) no packet before it counts.
+    /// All that was sent and not acknowledged is sent again. After a Retry (RFC 9000 §17.2.5.2) no packet before it counts.
     pub fn rewind(&mut self) {
         let (base, unsent) = (self.send.base, self.send.unsent);
         self.on_lost(base, u32::try_from(unsent - base).unwrap_or(u32::MAX));

@@ -10,7 +10,7 @@ use crate::path::{self, Path, PathConfig, PathSet};
 use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{StreamRules, Streams, StreamsConfig};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Duration, Instant, UnixTime};
 use crate::util::PerSpace;
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ pub struct EngineRules {
     pub uni_streams: bool,
     /// The largest datagram that peers take unasked, in bytes.
     pub max_datagram: u16,
+    /// No longer RTT than this is assumed before there is a sample.
+    pub max_initial_rtt: Duration,
 }
 
 impl Default for EngineRules {
@@ -82,6 +84,7 @@ impl Default for EngineRules {
             path_challenges: true,
             uni_streams: true,
             max_datagram: u16::MAX,
+            max_initial_rtt: Duration::MAX,
         }
     }
 }
@@ -109,7 +112,7 @@ impl EngineInit {
             rules: rules.streams,
         });
         let path_config = PathConfig {
-            initial_rtt: config.initial_rtt,
+            initial_rtt: config.initial_rtt.min(rules.max_initial_rtt),
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
             departure_times: self.departure_times,

@@ -9,6 +9,7 @@
 
 use super::crypto::proof::{ProofSource, ServerTrust};
 use super::crypto::server_config::{OwnScfg, ScfgRotation};
+use super::crypto::source_token;
 use super::crypto::strike::{CAPACITY, ClientNonce, Freshness, StrikeRegister};
 use super::params::Params;
 use crate::config::family::{ClientFamily, ServerFamily};
@@ -142,10 +143,11 @@ struct ServerState {
 }
 
 impl ServerConfig {
-    /// A server with this identity. `token_secret` seals source address tokens: servers that share it accept each other's.
+    /// A server with this identity. `token_secret` seals source address tokens, with a key that changes every day: servers that share the
+    /// secret, and whose clocks are about right, accept each other's.
     pub fn new(proof: ProofSource, token_secret: &[u8; 32]) -> Self {
         let state = ServerState { configs: None, strikes: StrikeRegister::new(CAPACITY) };
-        Self { proof, tokens: TokenKey::new(token_secret), state: Mutex::new(state) }
+        Self { proof, tokens: source_token::key(token_secret), state: Mutex::new(state) }
     }
 
     /// The settings of this family in those of a server.

@@ -5,11 +5,13 @@ use super::wire::error::{ErrorCode, ResetCode};
 use super::wire::frame::{Frame, Frames};
 use super::{Gquic, close, stream_id};
 use crate::engine::Engine;
-use crate::error::{AppError, MAX_VARINT, TransportError};
+use crate::error::{AppError, MAX_VARINT, TransportError, TransportErrorCode};
+use crate::event::Event;
 use crate::id::{SpaceId, StreamId};
 use crate::recovery::AckInfo;
 use crate::streams::Received;
 use crate::time::{Duration, Instant};
+use bytes::Bytes;
 
 /// What the frames of a packet amounted to.
 #[derive(Clone, Copy, Default, Debug)]
@@ -94,9 +96,14 @@ impl Gquic {
                 counts.connection_close += 1;
                 engine.on_peer_close(close::reason(code, reason));
             }
-            // Streams that are open go on; what the peer does not want it resets.
-            Frame::GoAway { code, reason, .. } => {
-                tracing::debug!(%code, reason = %String::from_utf8_lossy(reason), "the peer goes away");
+            Frame::GoAway { code, last_good_stream, reason } => {
+                encrypted(level)?;
+                let served = stream_id::count_to(engine.side, last_good_stream);
+                let refused = AppError::from(ResetCode::STREAM_PEER_GOING_AWAY.0);
+                if engine.streams.on_go_away(served, refused)? {
+                    let (code, reason) = (TransportErrorCode::google(code.0), Bytes::copy_from_slice(reason));
+                    engine.push_event(Event::GoingAway { code, reason });
+                }
             }
             Frame::Ping => counts.ping += 1,
             Frame::Padding(_) => {}

@@ -37,7 +37,11 @@ impl Gquic {
         }
         let probe = allowance == Allowance::Probes;
         let allowed = probe || allowance == Allowance::Everything;
-        if allowed && self.handshake.stream().peek().is_some() {
+        // Without an answer to what was said last there is nothing else worth a probe; two in a row make it likelier that one comes.
+        if probe && !self.handshake.wants_to_send() {
+            self.handshake.stream().rewind();
+        }
+        if allowed && self.handshake.wants_to_send() {
             let level = self.handshake.level();
             return self.packet(engine, out, level, |family, engine, packet| {
                 // A hello must not be split, and an ACK of a few ranges leaves room for it.
@@ -47,7 +51,7 @@ impl Gquic {
                 family.crypto_frame(engine, packet);
             });
         }
-        let level = self.keys.highest();
+        let level = self.level(engine);
         self.packet(engine, out, level, |family, engine, packet| {
             family.ack_frame(engine, now, level, packet);
             if allowed {
@@ -61,12 +65,13 @@ impl Gquic {
         if engine.recovery.is_full(SpaceId::Data) {
             return false;
         }
-        (self.may_send_streams(self.keys.highest()) && engine.streams.can_send())
+        let streams = self.may_send_streams(self.level(engine));
+        (streams && engine.streams.can_send())
             || engine.acks.data().ack_owed()
             || engine.has_probe_owed()
             || self.handshake.wants_to_send()
             || engine.ping_owed(SpaceId::Data)
-            || (self.may_send_streams(self.keys.highest()) && engine.peek_intent().is_some())
+            || (streams && engine.peek_intent().is_some())
     }
 
     /// Writes one packet with the frames that `assemble` gives it.

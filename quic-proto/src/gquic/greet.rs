@@ -8,7 +8,7 @@
 
 use super::config::{ServerConfig, VERSIONS};
 use super::crypto::null_aead::NullAead;
-use super::crypto::source_token;
+use super::crypto::source_token::{self, Proof};
 use super::hello::Scene;
 use super::hello::chlo::Chlo;
 use super::hello::reject::reject;
@@ -56,12 +56,13 @@ impl ServerFamily for ServerConfig {
             return answer(public_reset(out, &hello));
         }
         let (remote, now) = (stranger.path.remote, stranger.now);
-        if source_token::check(self.tokens(), chlo.token, remote, now, hello.cid).is_some() {
-            return Greeting::Meet(hello.cid);
-        }
+        let proof = source_token::check(self.tokens(), chlo.token, remote, now, hello.cid);
         // Where our stream would go on is known from tokens only.
-        if hello.offset > 0 {
+        if hello.offset > 0 && !matches!(proof, Some(Proof::Answer { .. })) {
             return Greeting::Ignore;
+        }
+        if proof.is_some() {
+            return Greeting::Meet(hello.cid);
         }
         answer(self.reject_stranger(rng, stranger, &hello, &chlo, out))
     }
@@ -93,7 +94,7 @@ impl ServerConfig {
         let (remote, now, cid) = (stranger.path.remote, stranger.now, hello.cid);
         let mut rejection = |end| {
             let mut scene = Scene { now, cid, rng };
-            let token = source_token::seal_answer(self.tokens(), scene.rng, remote, now, cid, end);
+            let token = source_token::seal_answer(self.tokens(), scene.rng, remote.ip(), now, cid, end);
             reject(self, &mut scene, chlo, token, false).ok()
         };
         // The token tells where the rejection ends, and is as long whatever it tells.

@@ -4,7 +4,7 @@
 //! outstanding, and each fits a packet; a server's SHLO is the last that it says. Timers: see the family.
 
 use super::crypto::kdf::KeyMaterial;
-use super::crypto::source_token;
+use super::crypto::source_token::{self, Proof};
 use super::hello::client::{ClientHello, Hello};
 use super::hello::server::{Accept, Answer, ServerHello};
 use super::hello::{Agreement, Scene};
@@ -80,6 +80,11 @@ impl Handshake {
         self.stream.peek().is_some()
     }
 
+    /// Whether all that was said has been acknowledged.
+    pub(super) fn is_answered(&self) -> bool {
+        self.stream.is_acked()
+    }
+
     /// The level of handshake bytes.
     pub(super) fn level(&self) -> Level {
         self.level
@@ -131,6 +136,16 @@ impl Handshake {
         Ok(std::mem::replace(&mut self.partial, rest))
     }
 
+    /// The peer has shown by what it says that all that was said to it has come.
+    pub(super) fn settle(&mut self, engine: &mut Engine) {
+        self.stream.forget_sent();
+        // It need not acknowledge it any more: its word was the answer.
+        if let Some(sent) = engine.recovery.forget_handshake(engine.now(), SpaceId::Data) {
+            let answered = engine.now() - sent;
+            engine.paths.active_mut().rtt.assume(answered);
+        }
+    }
+
     /// A server whose stream goes on where a rejection ended that was sent before there was a connection.
     fn resume(&mut self, sent: u64, received: u64) {
         self.stream = CryptoStream::resumed(sent, received);
@@ -148,7 +163,7 @@ impl Gquic {
     ) -> Result<(), TransportError> {
         self.resume(engine, offset, data);
         if self.handshake.is_repetition(offset, data) {
-            self.handshake.stream.send_again();
+            self.handshake.stream.rewind();
         }
         let messages = self.handshake.receive(offset, data)?;
         let mut rest = &messages[..];
@@ -161,7 +176,7 @@ impl Gquic {
     }
 
     /// The first hello that reaches a server's connection need not be the first of the client's: its token says what went before.
-    fn resume(&mut self, engine: &Engine, offset: u64, data: &[u8]) {
+    fn resume(&mut self, engine: &mut Engine, offset: u64, data: &[u8]) {
         let Role::Server(hello) = &self.handshake.role else { return };
         if offset == 0 || self.handshake.stream.written() > 0 {
             return;
@@ -169,10 +184,11 @@ impl Gquic {
         let token = Message::parse(data).ok().flatten().and_then(|message| message.get(tags::STK));
         let remote = engine.paths.active().tuple.remote;
         let now = self.epoch.at(engine.now());
-        let sent = token
+        let proof = token
             .and_then(|token| source_token::check(hello.settings().tokens(), token, remote, now, self.cid));
-        if let Some(sent) = sent {
-            self.handshake.resume(sent, offset);
+        if let Some(Proof::Answer { end, after }) = proof {
+            self.handshake.resume(end, offset);
+            engine.paths.active_mut().rtt.assume(after);
         }
     }
 
@@ -282,8 +298,7 @@ impl Gquic {
 
     /// Puts a message on the stream. Who has something new to say has heard an answer to what was said before.
     fn write(&mut self, engine: &mut Engine, message: &[u8], level: Level) {
-        self.handshake.stream.forget_sent();
-        engine.recovery.forget_handshake(engine.now(), SpaceId::Data);
+        self.handshake.settle(engine);
         self.handshake.stream.write(message);
         self.handshake.level = level;
     }

@@ -3,8 +3,8 @@
 //! An ACK must not be of a lower level than a packet that it acknowledges: whoever can write at the null level, which is anybody, could
 //! else acknowledge data that the peer never got.
 //!
-//! Invariant: what is kept is the number of the first packet of each level, and the few packets of the initial level after that of the
-//! first forward-secure one. No timers.
+//! Invariant: what is kept is the number of the first packet of each level, the few packets of the initial level after that of the first
+//! forward-secure one, and how many of those there were. No timers.
 
 use super::keys::Level;
 use super::wire::ack::AckRanges;
@@ -20,6 +20,8 @@ const MAX_LATE: usize = 32;
 pub(super) struct SentLevels {
     first_initial: Option<PacketNumber>,
     first_secure: Option<PacketNumber>,
+    /// How many forward-secure packets there were.
+    secure: u32,
     /// Initial level packets sent after the first forward-secure one.
     late_initial: SmallVec<[PacketNumber; 4]>,
 }
@@ -37,8 +39,14 @@ impl SentLevels {
             }
             Level::ForwardSecure => {
                 self.first_secure.get_or_insert(number);
+                self.secure = self.secure.saturating_add(1);
             }
         }
+    }
+
+    /// How many forward-secure packets were sent.
+    pub(super) fn secure(&self) -> u32 {
+        self.secure
     }
 
     /// Whether an ACK in a packet of `level` may acknowledge these.

@@ -66,7 +66,7 @@ use crate::engine::probes::Probe;
 use crate::engine::settle::FamilyTokens;
 use crate::error::TransportError;
 use crate::event::{Event, HandshakeInfo};
-use crate::id::{Cid, SpaceId};
+use crate::id::Cid;
 use crate::net::Ecn;
 use crate::recovery::token::Token;
 use crate::time::{Instant, UnixTime};
@@ -78,6 +78,9 @@ use levels::SentLevels;
 use stash::Stash;
 use wire::error::ErrorCode;
 use wire::header::NONCE_LEN;
+
+/// How many forward-secure packets a server sends before it knows that its client can read them: half of what clients keep.
+const MAX_UNHEARD: u32 = 5;
 
 /// The family's state of one connection.
 pub(crate) struct Gquic {
@@ -182,10 +185,21 @@ impl Family for Gquic {
 }
 
 impl Gquic {
-    /// Whether stream data may leave at `level`. What a server sends before it has heard more than hellos is often lost at quic-go's client
-    /// (chapter 15, 18), so that it waits for that.
+    /// The level of everything but handshake bytes.
+    ///
+    /// Chapter 3.4 has a server forward secure as soon as it has accepted a hello. But what comes before the SHLO its client cannot read: of
+    /// such packets quic-go's keeps ten, and gives up if there are more (2.5). So as long as nothing shows that the SHLO has come, a few
+    /// packets are forward secure, and those only if the client has keys; all others are of the level of the SHLO, which can be read as soon as
+    /// one packet of it has come.
+    fn level(&self, engine: &Engine) -> Level {
+        let heard = engine.confirmed || self.handshake.is_client() || self.handshake.is_answered();
+        let few = self.keys.seen() >= Some(Level::Initial) && self.sent_levels.secure() < MAX_UNHEARD;
+        if heard || few { self.keys.highest() } else { self.handshake.level() }
+    }
+
+    /// Whether stream data may leave at `level`. A server has nothing to say below the highest.
     fn may_send_streams(&self, level: Level) -> bool {
-        level >= Level::Initial && (self.handshake.is_client() || self.keys.seen() >= Some(Level::Initial))
+        level >= Level::Initial && (self.handshake.is_client() || level == Level::ForwardSecure)
     }
 
     /// The peer can read what is forward secure.
@@ -193,8 +207,7 @@ impl Gquic {
         engine.confirmed = true;
         engine.timers.set(Timer::Handshake, None);
         // Chapter 3.6: "Then the null and initial level data still outstanding on stream 1 need not be sent any more".
-        self.handshake.stream().forget_sent();
-        engine.recovery.forget_handshake(engine.now(), SpaceId::Data);
+        self.handshake.settle(engine);
         engine.push_event(Event::HandshakeConfirmed);
         if engine.config.mtu_discovery {
             engine.paths.active_mut().mtu.search();

@@ -19,6 +19,8 @@ const TOLERANCE: u64 = 10;
 const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 /// The largest datagram that quic-go reads, in bytes.
 const MAX_DATAGRAM: u16 = 1452;
+/// quic-go's guess before the first sample. A server that counts with more says its SHLO again too late for quic-go's client (2.5).
+const MAX_INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// The limits of one end.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -109,6 +111,7 @@ pub(super) fn rules(config: &TransportConfig, first_number: PacketNumber) -> Eng
         path_challenges: false,
         uni_streams: false,
         max_datagram: MAX_DATAGRAM,
+        max_initial_rtt: MAX_INITIAL_RTT,
     }
 }
 

@@ -32,9 +32,25 @@ pub(super) const fn to_wire(id: StreamId) -> u32 {
     (id.index() * 2 + first) as u32
 }
 
+/// How many of the streams that `side` opens have a number of at most `last` on the wire.
+pub(super) const fn count_to(side: Side, last: u32) -> u64 {
+    let count = if side.is_client() { last.saturating_sub(1) } else { last } / 2;
+    count as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streams_up_to_a_number() {
+        for last in 0..100 {
+            for (side, first) in [(Side::Client, 3), (Side::Server, 2)] {
+                let count = (first..=last).step_by(2).count() as u64;
+                assert_eq!(count_to(side, last), count, "{side:?} {last}");
+            }
+        }
+    }
 
     #[test]
     fn numbers_on_the_wire() {

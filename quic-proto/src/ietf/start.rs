@@ -162,6 +162,9 @@ fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> 
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
     config.address_tokens.then(|| {
-        config.token_key.seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued }).into()
+        config
+            .token_key
+            .seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued, memo: None })
+            .into()
     })
 }

@@ -374,16 +374,22 @@ impl Recovery {
     }
 
     /// The peer has shown by other means that it got the handshake: packets of `space` that carry nothing but handshake bytes need no
-    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back.
-    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) {
-        let generation = self.generation;
-        let Some(space) = self.spaces.get_mut(space) else { return };
+    /// acknowledgement any more. They are neither acknowledged nor lost, and none of their tokens comes back. Returns when the oldest of
+    /// them was sent.
+    pub fn forget_handshake(&mut self, now: Instant, space: SpaceId) -> Option<Instant> {
+        let (generation, mut oldest) = (self.generation, None);
+        let space = self.spaces.get_mut(space)?;
         let flight = space.remove_where(generation, |tracked| {
             let handshake = |token: &Token| matches!(token, Token::Crypto { .. } | Token::Ack { .. });
-            tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake)
+            let which = tracked.packet.in_flight && tracked.packet.tokens.iter().all(handshake);
+            if which && oldest.is_none() {
+                oldest = Some(tracked.packet.time);
+            }
+            which
         });
         self.in_flight -= flight;
         self.pto.reset(now);
+        oldest
     }
 
     /// Packets go over another path from now on. Those sent on others no longer count in flight and tell nothing of RTT or congestion

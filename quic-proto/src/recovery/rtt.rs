@@ -77,6 +77,14 @@ impl Rtt {
         *self = self.derived();
     }
 
+    /// An answer came after this time, of which no acknowledgement tells. Until there is a sample that is a better guess than a longer one.
+    pub fn assume(&mut self, answered: Duration) {
+        let answered = answered.max(GRANULARITY);
+        if self.first_sample.is_none() && answered < self.smoothed {
+            *self = Self::new(answered);
+        }
+    }
+
     /// With the values that follow from the samples.
     fn derived(self) -> Self {
         Self {
@@ -165,6 +173,22 @@ mod tests {
         assert_eq!((rtt.min(), rtt.latest()), (MS * 100, MS * 140));
         assert_eq!(rtt.loss_delay(), Duration::from_micros(157_500));
         assert_eq!(rtt.first_sample(), Some(Instant::from_millis(1)));
+    }
+
+    #[test]
+    fn a_guess_only_improves_and_yields_to_samples() {
+        let mut rtt = Rtt::new(MS * 100);
+        rtt.assume(MS * 200);
+        assert_eq!(rtt, Rtt::new(MS * 100));
+        rtt.assume(MS * 40);
+        assert_eq!(rtt, Rtt::new(MS * 40));
+        assert_eq!(rtt.first_sample(), None);
+        rtt.update(Instant::EPOCH, MS * 60, Duration::ZERO, MS * 25, false);
+        rtt.assume(MS);
+        assert_eq!((rtt.min(), rtt.smoothed(), rtt.var()), (MS * 60, MS * 60, MS * 30));
+        rtt = Rtt::default();
+        rtt.assume(Duration::ZERO);
+        assert_eq!(rtt.smoothed(), GRANULARITY);
     }
 
     #[test]

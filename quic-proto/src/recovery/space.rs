@@ -190,7 +190,7 @@ impl Space {
 
     /// Forgets the packets that `which` tells, without a word to anybody. Returns how many of their bytes were in flight on the path
     /// `generation`.
-    pub(super) fn remove_where(&mut self, generation: u32, which: impl Fn(&Tracked) -> bool) -> u64 {
+    pub(super) fn remove_where(&mut self, generation: u32, mut which: impl FnMut(&Tracked) -> bool) -> u64 {
         let numbers: SmallVec<[PacketNumber; 8]> =
             self.ring.iter().filter(|(_, tracked)| which(tracked)).map(|(number, _)| number).collect();
         let mut flight = 0;

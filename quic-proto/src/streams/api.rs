@@ -14,6 +14,22 @@ use bytes::Bytes;
 #[error("the stream is closed or was never opened")]
 pub struct ClosedStream;
 
+/// Why no stream was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The peer's limit does not permit it now; [`StreamEvent::Available`](crate::event::StreamEvent::Available) follows.
+    #[error("the peer permits no more streams at present")]
+    Blocked,
+    /// The peer goes away and takes no new streams; those that there are go on. Said by
+    /// [`Event::GoingAway`](crate::event::Event::GoingAway) too.
+    #[error("the peer goes away and takes no new streams")]
+    GoingAway,
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
 /// Why nothing was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WriteError {

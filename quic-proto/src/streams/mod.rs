@@ -26,7 +26,7 @@ mod table;
 mod tests;
 mod transmit;
 
-pub use api::{ClosedStream, Read, ReadError, RecvStream, SendStream, WriteError};
+pub use api::{ClosedStream, OpenError, Read, ReadError, RecvStream, SendStream, WriteError};
 pub use intents::Intent;
 pub use receive::Received;
 pub use transmit::{Lack, Sendable};
@@ -128,6 +128,8 @@ pub struct Streams {
     recv_credit: RecvCredit,
     own_opened: [OwnOpened; 2],
     peer_opened: [PeerOpened; 2],
+    /// The peer takes no new streams.
+    peer_goes_away: bool,
     events: VecDeque<StreamEvent>,
     /// Wishes of the connection: bits of `intents`.
     wants: u8,
@@ -161,6 +163,7 @@ impl Streams {
             schedule: Schedule::default(),
             send_credit: SendCredit::default(),
             own_opened: Default::default(),
+            peer_goes_away: false,
             events: VecDeque::new(),
             wants: 0,
             wanting: VecDeque::new(),
@@ -193,8 +196,14 @@ impl Streams {
         self.events.pop_front()
     }
 
-    /// Opens a stream, if the peer's limit permits; else [`StreamEvent::Available`] follows when it does.
-    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// If the peer's limit does not permit it now, or it takes no new streams.
+    pub fn open(&mut self, dir: Dir) -> Result<StreamId, OpenError> {
+        if self.peer_goes_away {
+            return Err(OpenError::GoingAway);
+        }
         let own = &mut self.own_opened[dir as usize];
         // RFC 9000 §4.6: "Endpoints MUST NOT exceed the limit set by their peer."
         if own.credit.available() == 0 {
@@ -203,13 +212,13 @@ impl Streams {
             if self.config.rules.concurrent_limits.is_none() && own.credit.report_blocked() {
                 self.wants |= intents::STREAMS_BLOCKED << dir as u8;
             }
-            return None;
+            return Err(OpenError::Blocked);
         }
         let id = StreamId::new(self.config.side, dir, own.credit.used());
         own.credit.consume(1);
         self.stats.opened += 1;
         self.create(id);
-        Some(id)
+        Ok(id)
     }
 
     /// The next stream that the peer opened, in the order of ids.
@@ -425,9 +434,14 @@ impl Streams {
     }
 
     fn raise_streams(&mut self, dir: Dir, limit: u64) {
-        let own = &mut self.own_opened[dir as usize];
-        if own.credit.raise(limit) && own.waiting {
-            own.waiting = false;
+        if self.own_opened[dir as usize].credit.raise(limit) {
+            self.wake_openers(dir);
+        }
+    }
+
+    /// Whoever was refused a stream may ask again.
+    fn wake_openers(&mut self, dir: Dir) {
+        if std::mem::take(&mut self.own_opened[dir as usize].waiting) {
             self.events.push_back(StreamEvent::Available(dir));
         }
     }

@@ -136,6 +136,30 @@ impl Streams {
         Ok(())
     }
 
+    /// The peer goes away: it takes no new streams, and of our bidirectional ones only the first `served`, and others that it has answered.
+    /// The rest is over as if it had reset them and asked us to stop, both with `code`. Returns whether it has not said so before.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn on_go_away(&mut self, served: u64, code: AppError) -> Result<bool, TransportError> {
+        let news = !std::mem::replace(&mut self.peer_goes_away, true);
+        for dir in [Dir::Bi, Dir::Uni] {
+            self.wake_openers(dir);
+        }
+        for slot in 0..self.table.slots() {
+            let Some(stream) = self.table.get(slot) else { continue };
+            let id = stream.id;
+            let ours = id.dir() == Dir::Bi && id.initiator() == self.config.side;
+            let answered =
+                stream.recv.as_ref().is_none_or(|recv| recv.credit.received() > 0 || !recv.is_size_open());
+            if ours && id.index() >= served && !answered {
+                self.on_stop_sending(id, code)?;
+                self.on_reset_stream(id, code, 0)?;
+            }
+        }
+        Ok(news)
+    }
+
     /// MAX_DATA (RFC 9000 §19.9).
     ///
     /// # Errors

@@ -310,14 +310,14 @@ fn the_connections_limit_stops_new_data_only() {
 #[test]
 fn opening_waits_for_the_peers_limit() {
     let mut end = client();
-    while end.open(Dir::Uni).is_some() {}
+    while end.open(Dir::Uni).is_ok() {}
     assert_eq!(end.peek_intent(), Some(Intent::StreamsBlocked(Dir::Uni, 3)));
     end.take_intent(&Intent::StreamsBlocked(Dir::Uni, 3));
-    assert_eq!(end.open(Dir::Uni), None);
+    assert_eq!(end.open(Dir::Uni), Err(OpenError::Blocked));
     assert_eq!(end.peek_intent(), None);
     end.on_max_streams(Dir::Uni, 4).unwrap();
     assert_eq!(end.poll_event(), Some(StreamEvent::Available(Dir::Uni)));
-    assert!(end.open(Dir::Uni).is_some());
+    assert!(end.open(Dir::Uni).is_ok());
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn what_is_lacking_is_told() {
     assert_eq!(end.lack(), Lack::Room);
     tokens.into_iter().for_each(|token| end.on_acked(token));
     assert_eq!(end.lack(), Lack::Data);
-    while end.open(Dir::Uni).is_some() {}
+    while end.open(Dir::Uni).is_ok() {}
     assert_eq!(end.lack(), Lack::Streams);
 }
 
@@ -402,7 +402,7 @@ fn streams_that_are_not_metered_ignore_the_connections_limit() {
     let rules = StreamRules { unmetered: Some(id), ..StreamRules::default() };
     let mut ends = pair_with(rules);
     ends[0].send_credit = SendCredit::new(0);
-    assert_eq!(ends[0].open(Dir::Bi), Some(id));
+    assert_eq!(ends[0].open(Dir::Bi), Ok(id));
     ends[0].send_stream(id).unwrap().write(b"hello").unwrap();
     assert!(ends[0].can_send());
     settle(&mut ends);
@@ -413,7 +413,7 @@ fn streams_that_are_not_metered_ignore_the_connections_limit() {
 fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     let rules = StreamRules { concurrent_limits: Some(1000), tolerance: 2, ..StreamRules::default() };
     let mut ends = pair_with(rules);
-    let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi)).collect();
+    let ids: Vec<_> = std::iter::from_fn(|| ends[0].open(Dir::Bi).ok()).collect();
     assert_eq!(ids.len(), 4);
     assert_eq!(ends[0].peek_intent(), None, "no frame tells of stream limits");
     for end in 0..2 {
@@ -425,8 +425,8 @@ fn limits_of_what_is_open_at_once_rise_with_each_stream_that_is_over() {
     assert!(
         std::iter::from_fn(|| ends[0].poll_event()).any(|event| event == StreamEvent::Available(Dir::Bi))
     );
-    assert_eq!(ends[0].open(Dir::Bi), Some(bidi(Side::Client, 4)));
-    assert_eq!(ends[0].open(Dir::Bi), None);
+    assert_eq!(ends[0].open(Dir::Bi), Ok(bidi(Side::Client, 4)));
+    assert_eq!(ends[0].open(Dir::Bi), Err(OpenError::Blocked));
     assert_eq!(ends[1].peek_intent(), None);
     // The one that is over and two more than permitted are tolerated, a third one is not.
     let open = |end: &mut Streams, index| {
@@ -629,7 +629,7 @@ impl World {
         self.now += Duration::from_millis(3);
         match op {
             Op::Open(dir) => {
-                if let Some(id) = self.ends[side].open(dir) {
+                if let Ok(id) = self.ends[side].open(dir) {
                     self.models[side].sending.insert(id, (0, false));
                     if dir == Dir::Bi {
                         self.models[side].receiving.insert(id, (0, false));

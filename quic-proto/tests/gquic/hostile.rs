@@ -213,7 +213,7 @@ proptest! {
         let c = pair.connect(&client(for_client.early_data(true)));
         pair.run(Duration::from_secs(20));
         if let Some(connection) = pair.client.connection(c)
-            && let Some(id) = connection.open(Dir::Bi)
+            && let Ok(id) = connection.open(Dir::Bi)
         {
             connection.send_stream(id).unwrap().write(&[9; 20_000]).unwrap();
             connection.send_stream(id).unwrap().finish().unwrap();

@@ -6,6 +6,7 @@ mod common;
 #[allow(dead_code, reason = "shared with the replay of all recordings")]
 #[path = "../gquic_replay/describe.rs"]
 mod describe;
+mod goaway;
 mod handshake;
 mod hostile;
 mod raw;

@@ -44,6 +44,8 @@ pub(crate) struct RawClient {
     /// Where the next hello goes in stream 1.
     offset: u64,
     pub(crate) heard: Heard,
+    /// The server's connection, once there is one.
+    pub(crate) accepted: Option<ConnectionHandle>,
     undiversified: Option<KeyMaterial>,
     initial: Option<(Aes128Gcm12, Aes128Gcm12)>,
     secure: Option<(Aes128Gcm12, Aes128Gcm12)>,
@@ -81,6 +83,7 @@ impl RawClient {
             port: 1,
             offset: 0,
             heard: Heard::default(),
+            accepted: None,
             undiversified: None,
             initial: None,
             secure: None,
@@ -138,7 +141,7 @@ impl RawClient {
 
     pub(crate) fn listen(&mut self, server: &mut Endpoint) {
         while let Some(incoming) = server.poll_incoming() {
-            let _: ConnectionHandle = server.accept(self.now, incoming).unwrap();
+            self.accepted = Some(server.accept(self.now, incoming).unwrap());
         }
         let mut buf = [0; 1500];
         while let Some(transmit) = server.poll_transmit(self.now, &mut buf, ONE) {

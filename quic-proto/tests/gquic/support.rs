@@ -14,20 +14,31 @@ use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::{Arc, Mutex};
 
+const HOST: &str = "localhost";
+
 /// A self-signed certificate for `localhost` with a key on P-256.
 pub(crate) fn ecdsa() -> Identity {
-    identity(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap())
+    identity_for(HOST, false)
 }
 
 /// A self-signed certificate for `localhost` with an RSA key; ring signs with such keys but makes none.
 pub(crate) fn rsa() -> Identity {
-    let der = PrivatePkcs8KeyDer::from(&include_bytes!("../../testdata/gquic/rsa-key.der")[..]);
-    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256).unwrap();
-    identity(&key)
+    identity_for(HOST, true)
 }
 
-fn identity(key: &rcgen::KeyPair) -> Identity {
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+/// The one or the other for this host.
+pub(crate) fn identity_for(host: &str, rsa: bool) -> Identity {
+    let key = if rsa {
+        let der = PrivatePkcs8KeyDer::from(&include_bytes!("../../testdata/gquic/rsa-key.der")[..]);
+        rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256)
+    } else {
+        rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+    };
+    identity(&key.unwrap(), host)
+}
+
+fn identity(key: &rcgen::KeyPair, host: &str) -> Identity {
+    let params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
     let chain = vec![params.self_signed(key).unwrap().der().clone()];
     Identity { chain, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())) }
 }

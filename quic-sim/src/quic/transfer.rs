@@ -208,8 +208,8 @@ impl Streams {
         let mut blocked = [false; 2];
         let mut later = Vec::new();
         while let Some(transfer) = self.waiting.pop() {
-            let opened = if blocked[transfer.dir as usize] { None } else { connection.open(transfer.dir) };
-            let Some(id) = opened else {
+            let opened = (!blocked[transfer.dir as usize]).then(|| connection.open(transfer.dir));
+            let Some(Ok(id)) = opened else {
                 blocked[transfer.dir as usize] = true;
                 later.push(transfer);
                 continue;

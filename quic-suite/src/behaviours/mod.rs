@@ -21,8 +21,10 @@ macro_rules! suite {
                 nobody_answers, some_addresses_are_no_addresses, cancelled_accepts_lose_nothing,
                 many_connections_at_once);
             $crate::suite!(@tests $adapter, $version, streaming:
-                streams_of_all_kinds, empty_streams_end, many_streams_wait_their_turn, much_goes_both_ways,
-                departure_times_change_nothing, a_reader_that_does_not_read_stops_its_writer, cancelled_calls_do_nothing, resets_carry_codes,
+                streams_of_all_kinds, empty_streams_end, many_streams_wait_their_turn,
+                a_hundred_streams_at_once, a_hundred_megabytes_each_way, much_goes_both_ways,
+                departure_times_change_nothing, a_reader_that_does_not_read_stops_its_writer, cancelled_calls_do_nothing,
+                resets_carry_codes,
                 stops_carry_codes, delivery_is_told, ended_parts_stay_ended);
             $crate::suite!(@tests $adapter, $version, ending:
                 a_close_delivers_what_was_finished, a_server_closes_too, an_abort_is_immediate, both_close_at_once,

@@ -97,6 +97,37 @@ pub fn many_streams_wait_their_turn<A: Adapter>(version: Version) {
     });
 }
 
+/// A hundred streams are open at once, and take turns.
+pub fn a_hundred_streams_at_once<A: Adapter>(version: Version) {
+    const COUNT: u8 = 100;
+    A::run(Setup::new(version), async |pair| {
+        let (client, server) = pair.connect().await;
+        let asking = async {
+            let mut streams = Vec::new();
+            for _ in 0..COUNT {
+                streams.push(client.open_bi().await.expect("it is permitted"));
+            }
+            for turn in 0..10 {
+                for (number, (send, _)) in (0..).zip(&mut streams) {
+                    send.write_all(&pattern(300, number)).await.expect("there is room");
+                    assert!(turn < 9 || send.finish());
+                }
+            }
+            // The last one is read first.
+            for (number, (_, recv)) in (0..COUNT).zip(&mut streams).rev() {
+                let expected = pattern(300, number).repeat(10);
+                assert!(recv.read_to_end().await == Ok(expected), "stream {number}");
+            }
+        };
+        let answering = async {
+            for _ in 0..COUNT {
+                echo(&server).await;
+            }
+        };
+        both(asking, answering).await;
+    });
+}
+
 /// Much more than the windows goes both ways at once.
 pub fn much_goes_both_ways<A: Adapter>(version: Version) {
     both_ways::<A>(Setup::new(version));
@@ -118,6 +149,43 @@ fn both_ways<A: Adapter>(setup: Setup) {
         };
         let receiving = async { assert!(recv.read_to_end().await.as_ref() == Ok(&data)) };
         both(both(sending, receiving), echo(&server)).await;
+    });
+}
+
+/// A hundred megabytes go each way at once, and arrive as they were.
+pub fn a_hundred_megabytes_each_way<A: Adapter>(version: Version) {
+    const LEN: usize = 100_000_000;
+    // Of a length that has nothing to do with blocks and packets, so that what is swapped shows.
+    let data = pattern(65_521, 5);
+    let sending = async |send: &mut <<A::Endpoint as Endpoint>::Connection as Connection>::Send| {
+        let mut left = LEN;
+        while left > 0 {
+            let len = left.min(data.len());
+            send.write_all(&data[..len]).await.expect("there is room in the end");
+            left -= len;
+        }
+        assert!(send.finish());
+    };
+    let receiving = async |recv: &mut <<A::Endpoint as Endpoint>::Connection as Connection>::Recv| {
+        let (mut came, mut block) = (0, vec![0; 65_521]);
+        while let Some(len) = recv.read(&mut block).await.expect("it comes") {
+            let at = came % data.len();
+            let first = len.min(data.len() - at);
+            assert!(block[..first] == data[at..at + first], "at {came}");
+            assert!(block[first..len] == data[..len - first], "at {came}");
+            came += len;
+        }
+        assert_eq!(came, LEN);
+    };
+    A::run(Setup::new(version), async |pair| {
+        let (client, server) = pair.connect().await;
+        let (mut send, mut recv) = client.open_bi().await.expect("it is permitted");
+        let asking = both(sending(&mut send), receiving(&mut recv));
+        let answering = async {
+            let (mut send, mut recv) = server.accept_bi().await.expect("it was opened");
+            both(sending(&mut send), receiving(&mut recv)).await;
+        };
+        both(asking, answering).await;
     });
 }
 

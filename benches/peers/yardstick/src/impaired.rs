@@ -30,7 +30,7 @@ pub(crate) const PATHS: &[Path] = &[
     Path { title: "100 Mbit, 100 ms, 0.1 %", rate: "100mbit", rtt: "100ms", loss: "0.1%", queue: "1250000" },
 ];
 
-pub(crate) const CONTROLLERS: &[&str] = &["cubic", "newreno", "bbr"];
+pub(crate) const CONTROLLERS: &[&str] = &["cubic", "cubic-tolerant", "newreno", "bbr"];
 
 /// Mbit/s of a stack with a controller on a path; an error if no round went well.
 pub(crate) struct Goodput {

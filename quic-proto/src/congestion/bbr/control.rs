@@ -98,9 +98,11 @@ impl Bbr {
         self.set_pacing_rate_with_gain(self.state.pacing_gain());
     }
 
-    /// `SetPacingRateWithGain()`.
+    /// `SetPacingRateWithGain()`, but that the margin comes off `BBR.max_bw`, not off `BBR.bw`. `BBR.bw_shortterm` was delivered while the
+    /// sender kept the margin: to take it off again in each round trip with a loss would let the rate sink by one per cent a round, by
+    /// nothing but itself.
     pub(super) fn set_pacing_rate_with_gain(&mut self, gain: f64) {
-        let rate = gain * self.model.bw * PACING_MARGIN;
+        let rate = gain * (self.model.max_bw * PACING_MARGIN).min(self.model.bw);
         // A rate of nothing, because there was no reliable sample yet, would be the end.
         if let Some(current) = &mut self.control.pacing_rate
             && rate > 0.0

@@ -25,6 +25,8 @@
 //! marks as congestion"); persistent congestion (RFC 9002 §7.6) takes the place of TCP's retransmission timeout, and a recovery period
 //! (§7.3.2) that of fast recovery.
 //!
+//! Where it departs from the draft: the pacing margin comes off the long-term estimate of the bandwidth only, once (`control`).
+//!
 //! Invariants: the window is never below two datagrams, nor below four but for persistent congestion; all randomness is injected.
 //! Timers: none; time passes with acknowledgements.
 

@@ -645,6 +645,26 @@ fn marks_are_congestion() {
     assert!(sim.bbr.model.bounds.bw_shortterm.is_finite());
 }
 
+/// "BBR.PacingMarginPercent constant of 1 aims to cause BBR to pace at 1% below the bw, on average": below the largest that was seen, and
+/// not below what was delivered by a sender that already did so.
+#[test]
+fn the_pacing_margin_is_kept_once() {
+    let mut sim = Sim::in_state(State::ProbeBwCruise);
+    let max_bw = sim.bbr.model.max_bw;
+    let paced = |sim: &mut Sim, shortterm: f64| {
+        sim.bbr.model.bounds.bw_shortterm = shortterm;
+        sim.bbr.model.bound_bw();
+        sim.bbr.set_pacing_rate();
+        sim.bbr.pacing_rate(RTT).unwrap() as f64 / max_bw
+    };
+    for (shortterm, expected) in
+        [(f64::INFINITY, 0.99), (0.995, 0.99), (0.99, 0.99), (0.98, 0.98), (0.7, 0.7)]
+    {
+        let share = paced(&mut sim, shortterm * max_bw);
+        assert!((share - expected).abs() < 1e-5, "{share}");
+    }
+}
+
 /// A mark on the very first packets must not leave the flow without a rate.
 #[test]
 fn there_is_a_rate_even_if_nothing_was_measured() {

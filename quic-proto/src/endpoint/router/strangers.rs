@@ -218,12 +218,11 @@ impl Router {
         if header.token.is_empty() {
             return Ok(AddressProof::None);
         }
-        let (wall, lifetimes) = (self.epoch.at(now), server.token_lifetimes());
-        match server.token_key.open(header.token, path.remote, wall, &lifetimes) {
+        match server.token_key.open(header.token, path.remote, self.epoch.at(now)) {
             Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
                 Ok(AddressProof::Retry { original_dcid, retry_scid })
             }
-            Ok(ValidToken::New { unique }) if self.used_tokens.insert(unique) => {
+            Ok(ValidToken::New { unique, .. }) if self.used_tokens.insert(unique) => {
                 Ok(AddressProof::EarlierConnection)
             }
             // RFC 9000 §8.1.2: with an invalid Retry token "the server SHOULD immediately close the connection with an INVALID_TOKEN

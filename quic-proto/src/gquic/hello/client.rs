@@ -189,9 +189,11 @@ impl ClientHello {
         if let Some(bytes) = message.get(tags::SCFG)
             && self.config.as_ref().is_none_or(|config| config.bytes() != bytes)
         {
-            // 7.1: "After a REJ with another SCFG forget proof and nonce".
+            // 7.1: "After a REJ with another SCFG forget proof and nonce". The key, too: a hello may have told it to the old one.
             (self.chain, self.remembered) = (None, None);
-            self.config = Some(read_config(bytes, scene.now)?);
+            if self.config.replace(read_config(bytes, scene.now)?).is_some() {
+                self.key = PrivateKey::generate(scene.rng);
+            }
         }
         let Some(config) = &self.config else { return Err(missing(tags::SCFG)) };
         if let (Some(signature), Some(chain)) = (message.get(tags::PROF), message.get(tags::CRT)) {
