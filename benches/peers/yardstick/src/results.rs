@@ -19,12 +19,12 @@ pub(crate) struct Results {
 const SETTINGS: &str = "\
 Server and client are two processes on the loopback interface, each pinned to a core; on each workload the stacks take turns, round after
 round, and the median of the rounds counts. Processor time is that of both processes, kernel included. All stacks have the same UDP payload
-of at most 1452 bytes (8900 in the row of jumbo datagrams, which does not concern TCP), receive windows of 8 MiB for streams and connections, and send buffers of as much where they can be set; 256 streams;
-TLS 1.3 with a P-256 certificate that the client verifies; no resumption; CUBIC. GSO, GRO, pacing, cipher suites and delays of
-acknowledgements are as each library has them by default. quic, quinn, noq and TCP use rustls with ring; s2n-quic uses s2n-tls with AWS-LC,
-quiche BoringSSL. All but quiche bring their own sockets; quiche is driven over tokio with GSO and GRO by `quiche/src/endpoint.rs`, without
-pacing. TCP has a connection for each stream. The last column is quic's figure against the best of the other QUIC stacks: above 1 is better
-where more is, below 1 where less is.
+of at most 1452 bytes (8900 where that is said, which does not concern TCP), receive windows of 8 MiB for streams and connections, and send
+buffers of as much where they can be set; 256 streams; TLS 1.3 with a P-256 certificate that the client verifies; no resumption; CUBIC,
+TCP's too, whatever the system's default. GSO, GRO, pacing, cipher suites and delays of acknowledgements are as each library has them by
+default. quic, quinn, noq and TCP use rustls with ring; s2n-quic uses s2n-tls with AWS-LC, quiche BoringSSL. All but quiche bring their own
+sockets; quiche is driven over tokio with GSO and GRO by `quiche/src/endpoint.rs`, without pacing. TCP has a connection for each stream. The
+last column is quic's figure against the best of the other QUIC stacks: above 1 is better where more is, below 1 where less is.
 ";
 
 impl Results {
