@@ -75,10 +75,8 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize
         true => bench.server(stack, Core::Any, controller, MTU).is_ok(),
         false => {
             let tunnel = Tunnel::start(bench, link, &PATHS[0].args(1));
-            let server =
-                tunnel.and_then(|tunnel| bench.server(stack, tunnel.server(), controller, MTU).map(|_| ()));
-            no_tcp = no_tcp.take().or(server.as_ref().err().map(ToString::to_string));
-            server.is_ok()
+            no_tcp = tunnel.as_ref().err().map(ToString::to_string);
+            tunnel.is_ok_and(|tunnel| bench.server(stack, tunnel.server(), controller, MTU).is_ok())
         }
     };
     let kinds: Vec<(&Stack, &'static str)> = stacks
