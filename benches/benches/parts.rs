@@ -182,6 +182,95 @@ fn send_buffer(c: &mut Criterion) {
     group.finish();
 }
 
+/// The application's bytes on their way through, by length of its calls: copied, or handed over as `Bytes`. Each time about 64 KiB are
+/// written, sent in packets and acknowledged, or received and read. The application fills its memory either way.
+fn handing_over(c: &mut Criterion) {
+    const TOTAL: usize = 64 << 10;
+    let lengths = [64, 256, 512, 1024, 2048, 4096, 16 << 10, 64 << 10];
+    let mut group = c.benchmark_group("handing over");
+    group.throughput(Throughput::Bytes(TOTAL as u64));
+    for len in lengths {
+        let mut end = streams(Side::Client);
+        let id = end.open(Dir::Uni).expect("it is permitted");
+        let mut own = vec![7; len];
+        group.bench_function(format!("write {len}"), |b| {
+            b.iter(|| {
+                for _ in 0..TOTAL / len {
+                    own.fill(black_box(8));
+                    let mut stream = end.send_stream(id).expect("it is open");
+                    assert_eq!(stream.write(&own).ok(), Some(len));
+                }
+                send_all(&mut end);
+            });
+        });
+        group.bench_function(format!("write_bytes {len}"), |b| {
+            b.iter(|| {
+                for _ in 0..TOTAL / len {
+                    let mut stream = end.send_stream(id).expect("it is open");
+                    assert_eq!(stream.write_bytes(&mut vec![black_box(8); len].into()).ok(), Some(len));
+                }
+                send_all(&mut end);
+            });
+        });
+    }
+    let id = StreamId::from_u64(2);
+    for len in lengths {
+        let (mut end, mut offset, mut own) = (streams(Side::Server), 0, vec![0; len]);
+        group.bench_function(format!("read {len}"), |b| {
+            b.iter(|| {
+                receive(&mut end, id, &mut offset, TOTAL);
+                let mut stream = end.recv_stream(id).expect("it is open");
+                while let Ok(read) = stream.read(&mut own) {
+                    black_box(&own[..read.len]);
+                }
+                take_news(&mut end);
+            });
+        });
+        let (mut end, mut offset) = (streams(Side::Server), 0);
+        group.bench_function(format!("read_bytes {len}"), |b| {
+            b.iter(|| {
+                receive(&mut end, id, &mut offset, TOTAL);
+                let mut stream = end.recv_stream(id).expect("it is open");
+                while let Ok(Some(bytes)) = stream.read_bytes(len) {
+                    black_box(&bytes);
+                }
+                take_news(&mut end);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Sends all that was written in packets, which are acknowledged at once.
+fn send_all(end: &mut Streams) {
+    let mut out = [0; PAYLOAD];
+    while let Some(next) = end.peek_data() {
+        let len = next.len.min(PAYLOAD);
+        let token = end.take_data(&next, len, &mut out[..len]);
+        end.on_acked(token);
+    }
+    take_news(end);
+}
+
+/// Receives so many bytes in packets, in order.
+fn receive(end: &mut Streams, id: StreamId, offset: &mut u64, total: usize) {
+    let until = *offset + total as u64;
+    while *offset < until {
+        let data = &[7; PAYLOAD][..PAYLOAD.min((until - *offset) as usize)];
+        end.on_stream(Instant::EPOCH, Duration::from_millis(10), id, *offset, data, false)
+            .expect("it is permitted");
+        *offset += data.len() as u64;
+    }
+}
+
+/// Does with news what an endpoint and an application would.
+fn take_news(end: &mut Streams) {
+    while let Some(intent) = end.peek_intent() {
+        end.take_intent(&intent);
+    }
+    while end.poll_event().is_some() {}
+}
+
 /// Frames in order, and pairs of them in the wrong order.
 fn reassembly(c: &mut Criterion) {
     let data = [7; PAYLOAD];
@@ -207,10 +296,7 @@ fn reassembly(c: &mut Criterion) {
                         other => panic!("{other:?}"),
                     }
                 }
-                while let Some(intent) = streams.peek_intent() {
-                    streams.take_intent(&intent);
-                }
-                while streams.poll_event().is_some() {}
+                take_news(&mut streams);
                 assert_eq!(read, 2 * PAYLOAD);
             });
         });
@@ -251,5 +337,5 @@ fn packets(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, varints, headers, frames, acks, send_buffer, reassembly, packets);
+criterion_group!(parts, varints, headers, frames, acks, send_buffer, handing_over, reassembly, packets);
 criterion_main!(parts);

@@ -42,6 +42,8 @@ impl Tls {
             .with_single_cert(chain, key)
             .expect("a sound configuration");
         server.alpn_protocols = vec![ALPN.to_vec()];
+        // As many as ours.
+        server.send_tls13_tickets = 1;
         Self { client: Arc::new(client), server: Arc::new(server) }
     }
 

@@ -15,6 +15,9 @@ pub const RESPONSE: usize = 1024;
 /// In nanoseconds: a handshake with all that follows it is over by then, delayed acknowledgements included.
 const SETTLING: u64 = 100_000_000;
 
+/// In nanoseconds: a connection that has done nothing for so long is idle.
+const IDLE: u64 = 5_000_000_000;
+
 /// The applications.
 pub enum Role<L: Library> {
     /// Sends one stream.
@@ -194,7 +197,7 @@ pub fn idle<L: Library>(libraries: [L; 2], count: u64) -> Memory {
         link.connect();
         link.run_for(SETTLING / 50);
     }
-    link.run_for(SETTLING);
+    link.run_for(IDLE);
     let after = [Account::Client, Account::Server].map(live_bytes);
     let each = |bytes: i64| bytes as f64 / count as f64;
     let reported = link.ends.each_ref().map(|end| end.library.reported_memory());

@@ -26,9 +26,11 @@ pub enum Timer {
     Mtu,
     /// The handshake must be complete by then, where the idle timeout does not stand for that.
     Handshake,
+    /// Nothing has happened for a while: memory that is only kept to be fast goes.
+    Rest,
 }
 
-const COUNT: usize = 10;
+const COUNT: usize = 11;
 
 /// The table: for each kind its deadline, and the earliest of all at hand.
 #[derive(Clone, Debug)]

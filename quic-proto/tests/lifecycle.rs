@@ -33,6 +33,37 @@ fn silence_ends_a_connection_on_both_sides_without_a_word() {
     assert_eq!((pair.client.next_timeout(), pair.server.next_timeout()), (None, None));
 }
 
+/// What is kept so that packets cost no allocation goes when no packets come, and comes back with them.
+#[test]
+fn a_connection_at_rest_keeps_little() {
+    let (mut pair, client, server) = Pair::connected(idle(100));
+    let data = [7; 50_000];
+    let mut before = None;
+    for _ in 0..2 {
+        let id = pair.client_sends(client, &data);
+        pair.settle();
+        assert_eq!(read_all(pair.s(server), id), (data.to_vec(), true));
+        pair.run(SECOND / 2);
+        let memory = [pair.c(client).stats().memory, pair.s(server).stats().memory];
+        assert!(pair.c(client).stats().buffers >= 50_000, "they are kept for what comes next");
+        pair.run(SECOND);
+        for (stats, memory) in [pair.c(client).stats(), pair.s(server).stats()].iter().zip(memory) {
+            assert_eq!(stats.buffers, 0);
+            assert!(
+                stats.memory < 6000 && stats.memory + 40_000 < memory,
+                "{} of {memory} bytes",
+                stats.memory
+            );
+        }
+        let after = [pair.c(client).stats().memory, pair.s(server).stats().memory];
+        assert!(before.is_none_or(|before| before == after));
+        before = Some(after);
+    }
+    let (_, waiting) = (pair.run(SECOND * 20), (pair.client.next_timeout(), pair.server.next_timeout()));
+    let idle = pair.now + SECOND * 50;
+    assert!(waiting.0 > Some(idle) && waiting.1 > Some(idle), "nothing more is to be done than to time out");
+}
+
 #[test]
 fn the_shorter_idle_timeout_counts() {
     let mut pair = Pair::new(null_server().transport(idle(100).build().unwrap()));

@@ -66,7 +66,7 @@ impl SendStream {
     }
 
     /// Writes all of `data` without copying it. What was written has left the front of `data`, so that it says what remains if the future
-    /// is dropped before it is ready.
+    /// is dropped before it is ready. Memory that is made for this call costs more than a copy below 2 KiB.
     ///
     /// # Errors
     /// As [`write`](Self::write); what remains is in `data`.

@@ -40,7 +40,7 @@ pub struct Announcement {
 /// The ids that we issued on one connection.
 #[derive(Debug)]
 pub struct LocalCids {
-    active: SmallVec<[Issued; 4]>,
+    active: SmallVec<[Issued; 3]>,
     /// The number that the next id gets.
     next_sequence: u64,
     /// Numbers below this one were announced to the peer.
@@ -156,6 +156,11 @@ impl LocalCids {
     /// The next notice for the endpoint. Poll until `None` after each datagram: the queue holds a few notices for each id.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
+    }
+
+    /// Gives back memory that is only kept for notices to come.
+    pub fn rest(&mut self) {
+        self.notices.shrink_to_fit();
     }
 
     /// All active ids, oldest first.

@@ -21,7 +21,7 @@ const MAX_OUT_OF_ORDER: usize = 64;
 /// The ids that the peer issued on one connection.
 #[derive(Debug)]
 pub struct PeerCids {
-    active: SmallVec<[Known; 4]>,
+    active: SmallVec<[Known; 3]>,
     /// Sequence number of the id that the active path uses.
     current: u64,
     /// Our `active_connection_id_limit`.

@@ -73,7 +73,7 @@ impl Default for TransportConfig {
             mtu_discovery: true,
             congestion: Algorithm::Cubic,
             pacing: true,
-            active_cid_limit: 4,
+            active_cid_limit: 3,
             migration: true,
         }
     }
@@ -193,7 +193,7 @@ impl TransportConfig {
         self
     }
 
-    /// How many connection ids of the peer this side remembers (RFC 9000 §5.1.1), 2 to 16. Default: 4.
+    /// How many connection ids of the peer this side remembers (RFC 9000 §5.1.1), 2 to 16. Default: 3, one in use and two to move with.
     #[must_use]
     pub fn active_cid_limit(mut self, count: u64) -> Self {
         self.active_cid_limit = count;

@@ -93,7 +93,7 @@ impl Cubic {
 
     /// The same, but a loss that nothing else speaks for is not taken for congestion; see [`Algorithm::CubicTolerant`](super::Algorithm).
     pub fn tolerant(mtu: u16) -> Self {
-        Self { tolerance: Some(Box::default()), ..Self::new(mtu) }
+        Self { tolerance: Some(Box::new(Tolerance::new(mtu))), ..Self::new(mtu) }
     }
 
     /// The recovery period under way is over, if there is one.
@@ -533,9 +533,9 @@ mod tests {
         assert_eq!(target(&cubic), 70_000);
     }
 
-    /// A tolerant controller with a window of two hundred datagrams, and a budget for some.
+    /// A tolerant controller with a window of two hundred datagrams.
     fn tolerant() -> Cubic {
-        let mut cubic = Cubic { tolerance: Some(Box::default()), ..with_window(100) };
+        let mut cubic = Cubic { tolerance: Cubic::tolerant(MTU).tolerance, ..with_window(100) };
         cubic.on_ack(&ack(0, 1, 100_000));
         assert_eq!((target(&cubic), cubic.name()), (200_000, TOLERANT_NAME));
         cubic

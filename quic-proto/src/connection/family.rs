@@ -95,6 +95,11 @@ impl Family {
         each!(self, family => family.is_routed_by_address(engine))
     }
 
+    /// Whether packets to the id that the client made up are over.
+    pub(super) fn is_past_first_id(&self, engine: &Engine) -> bool {
+        each!(self, family => family.is_past_first_id(engine))
+    }
+
     pub(super) fn receive(
         &mut self,
         engine: &mut Engine,

@@ -42,6 +42,8 @@ pub struct Connection {
     moved: Vec<EndpointEvent>,
     /// The endpoint knows that the addresses can be used by another connection.
     released: bool,
+    /// The endpoint knows that the id of the client's first packets leads nowhere any more.
+    first_id_released: bool,
     /// A close that waits for what was finished to be delivered.
     pending_close: Option<CloseFrame>,
     /// The reset token under which the endpoint knows the peer.
@@ -62,6 +64,7 @@ pub(crate) enum EndpointEventKind {
     RemoveCid(Cid),
     RouteByAddress(FourTuple),
     ReleaseAddress,
+    ReleaseFirstId,
     AddResetToken { remote: SocketAddr, token: ResetToken },
     RemoveResetToken { remote: SocketAddr, token: ResetToken },
     Drained,
@@ -117,6 +120,10 @@ impl Connection {
         if !self.released && self.is_routed_by_address() && !self.engine.lifecycle.is_open() {
             self.released = true;
             return Some(EndpointEvent(EndpointEventKind::ReleaseAddress));
+        }
+        if !self.first_id_released && self.family.is_past_first_id(&self.engine) {
+            self.first_id_released = true;
+            return Some(EndpointEvent(EndpointEventKind::ReleaseFirstId));
         }
         if self.is_drained() && !self.drained_reported {
             self.drained_reported = true;

@@ -90,6 +90,7 @@ impl Connection {
             second_start: None,
             moved: Vec::new(),
             released: false,
+            first_id_released: false,
             pending_close: None,
             announced_token: None,
             drained_reported: false,

@@ -72,7 +72,7 @@ struct Entry {
 /// What leads to one connection.
 #[derive(Default)]
 struct Routes {
-    cids: SmallVec<[Cid; 4]>,
+    cids: SmallVec<[Cid; 3]>,
     initial: Option<(SocketAddr, Cid)>,
     /// In a box, as most have none.
     tuple: Option<Box<FourTuple>>,
@@ -215,6 +215,13 @@ impl Demux {
             self.initials.remove(&old);
         }
         self.initials.insert((remote, dcid), Target::Connection(handle));
+    }
+
+    /// No packets to the id that the client chose are expected any more.
+    pub(super) fn clear_initial(&mut self, handle: ConnectionHandle) {
+        if let Some(key) = self.routes(handle).and_then(|routes| routes.initial.take()) {
+            self.initials.remove(&key);
+        }
     }
 
     /// Packets from `remote` to the id that the client chose wait with this pending client.
@@ -398,6 +405,8 @@ mod tests {
         demux.set_initial(handle, address(1), cid(1));
         demux.remove_pending(address(1), cid(1), 7);
         assert_eq!(demux.by_initial(address(1), &cid(1)), Some(Target::Connection(handle)));
+        demux.clear_initial(handle);
+        assert_eq!(demux.by_initial(address(1), &cid(1)), None);
     }
 
     proptest! {

@@ -255,6 +255,7 @@ impl Router {
             // Where our ids have no bytes, connections go on to be told apart by their addresses.
             EndpointEventKind::ReleaseAddress if self.config.cid_len == 0 => {}
             EndpointEventKind::ReleaseAddress => self.demux.clear_tuple(handle),
+            EndpointEventKind::ReleaseFirstId => self.demux.clear_initial(handle),
             EndpointEventKind::RouteByAddress(tuple) => {
                 if !self.demux.set_tuple(handle, tuple) {
                     tracing::warn!(

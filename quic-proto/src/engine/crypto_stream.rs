@@ -7,8 +7,6 @@
 //! below `unsent`, and do not overlap each other. Received bytes are kept from the first one that was not read.
 
 use crate::error::{MAX_VARINT, TransportError, TransportErrorCode};
-use bytes::Bytes;
-use std::collections::VecDeque;
 use std::ops::Range;
 
 /// How many bytes beyond the last that was read are kept. RFC 9000 §7.5: "Implementations MUST support buffering at least 4096 bytes
@@ -27,7 +25,7 @@ pub struct CryptoStream {
 
 #[derive(Default, Debug)]
 struct Send {
-    data: VecDeque<u8>,
+    data: Vec<u8>,
     /// Offset of the first byte in `data`.
     base: u64,
     /// Offset of the first byte that was never sent.
@@ -79,7 +77,12 @@ impl CryptoStream {
 
     /// Appends bytes to send.
     pub fn write(&mut self, data: &[u8]) {
-        self.send.data.extend(data);
+        self.send.data.extend_from_slice(data);
+    }
+
+    /// Where bytes to send may be appended.
+    pub fn unsent_end(&mut self) -> &mut Vec<u8> {
+        &mut self.send.data
     }
 
     /// Offset and length of the next contiguous bytes to send: those that were lost first.
@@ -96,12 +99,7 @@ impl CryptoStream {
         let len = len.min(out.len());
         let send = &mut self.send;
         let start = (offset - send.base) as usize;
-        // The bytes lie in two pieces of a ring.
-        let (front, back) = send.data.as_slices();
-        let first = len.min(front.len().saturating_sub(start));
-        let rest = start.saturating_sub(front.len());
-        out[..first].copy_from_slice(&front[start.min(front.len())..][..first]);
-        out[first..len].copy_from_slice(&back[rest..][..len - first]);
+        out[..len].copy_from_slice(&send.data[start..start + len]);
         let end = offset + len as u64;
         if offset < send.unsent {
             send.lost.remove(offset..end);
@@ -133,6 +131,10 @@ impl CryptoStream {
         }
         send.data.drain(..(end - send.base) as usize);
         send.base = end;
+        if send.data.is_empty() {
+            // It may have been the last, and there never is much.
+            send.data = Vec::new();
+        }
     }
 
     /// These bytes were lost, or shall be sent again for another reason; those that were acknowledged meanwhile are not.
@@ -151,17 +153,18 @@ impl CryptoStream {
         self.on_lost(base, u32::try_from(unsent - base).unwrap_or(u32::MAX));
     }
 
-    /// Takes the data of a CRYPTO frame.
+    /// Takes the data of a CRYPTO frame. Returns what of it can be read at once, which is not kept; the rest waits for
+    /// [`read`](Self::read).
     ///
     /// # Errors
     /// `CRYPTO_BUFFER_EXCEEDED` if it lies too far beyond what was read, `PROTOCOL_VIOLATION` if it brings new bytes after
     /// [`finish_receiving`](Self::finish_receiving), `FRAME_ENCODING_ERROR` if it ends beyond 2^62-1.
-    pub fn receive(&mut self, offset: u64, data: &[u8]) -> Result<(), TransportError> {
+    pub fn receive<'a>(&mut self, offset: u64, data: &'a [u8]) -> Result<&'a [u8], TransportError> {
         self.receive.receive(offset, data)
     }
 
-    /// The next bytes in order, if any came.
-    pub fn read(&mut self) -> Option<Bytes> {
+    /// The next bytes in order, if any were kept.
+    pub fn read(&mut self) -> Option<Vec<u8>> {
         self.receive.read()
     }
 
@@ -193,7 +196,7 @@ impl Send {
 }
 
 impl Receive {
-    fn receive(&mut self, offset: u64, data: &[u8]) -> Result<(), TransportError> {
+    fn receive<'a>(&mut self, offset: u64, data: &'a [u8]) -> Result<&'a [u8], TransportError> {
         let end = offset.saturating_add(data.len() as u64);
         if end > MAX_VARINT {
             // RFC 9000 §19.6: "The largest offset delivered on a stream -- the sum of the offset and data length -- cannot exceed
@@ -215,20 +218,24 @@ impl Receive {
         }
         let start = offset.max(self.base);
         if end <= start {
-            return Ok(());
+            return Ok(&[]);
         }
         let data = &data[(start - offset) as usize..];
         let at = (start - self.base) as usize;
+        self.end = self.end.max(end);
+        if at == 0 && self.data.is_empty() {
+            // The usual case needs no memory: the bytes come in order, and are read as they come.
+            self.base = end;
+            return Ok(data);
+        }
         if self.data.len() < at + data.len() {
             self.data.resize(at + data.len(), 0);
         }
         // RFC 9000 §2.2 lets an endpoint close on bytes that change; we let the last ones win as long as they were not read.
         self.data[at..at + data.len()].copy_from_slice(data);
-        self.end = self.end.max(end);
         if at > self.ready {
             self.filled.insert(start..end);
         } else {
-            // The usual case needs no list: the bytes come in order.
             self.ready = self.ready.max(at + data.len());
             while let Some(next) =
                 self.filled.first().filter(|next| next.start <= self.base + self.ready as u64)
@@ -240,10 +247,10 @@ impl Receive {
         if self.filled.0.len() > MAX_RANGES {
             return Err(TransportError::new(exceeded, "handshake data in too many pieces"));
         }
-        Ok(())
+        Ok(&[])
     }
 
-    fn read(&mut self) -> Option<Bytes> {
+    fn read(&mut self) -> Option<Vec<u8>> {
         if self.ready == 0 {
             return None;
         }
@@ -251,7 +258,7 @@ impl Receive {
         let head = std::mem::replace(&mut self.data, tail);
         self.base += self.ready as u64;
         self.ready = 0;
-        Some(Bytes::from(head))
+        Some(head)
     }
 }
 
@@ -303,7 +310,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn code(result: Result<(), TransportError>) -> TransportErrorCode {
+    fn code<T: std::fmt::Debug>(result: Result<T, TransportError>) -> TransportErrorCode {
         result.unwrap_err().code
     }
 
@@ -315,8 +322,8 @@ mod tests {
         assert_eq!(stream.peek(), Some((100, 9)));
         stream.receive(0, &[1; 1040]).unwrap();
         assert_eq!(stream.read(), None, "that is settled");
-        stream.receive(1040, b"hello").unwrap();
-        assert_eq!(stream.read().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(stream.receive(1040, b"hello").unwrap(), b"hello");
+        assert_eq!(stream.read(), None);
         stream.take(&mut [0; 4]);
         stream.forget_sent();
         assert_eq!((stream.written(), stream.peek()), (109, None));
@@ -403,7 +410,9 @@ mod tests {
     #[test]
     fn nothing_new_at_an_old_level() {
         let mut stream = CryptoStream::default();
-        stream.receive(0, b"hello").unwrap();
+        stream.receive(1, b"ello").unwrap();
+        assert_eq!(code(stream.finish_receiving()), TransportErrorCode::PROTOCOL_VIOLATION);
+        assert_eq!(stream.receive(0, b"h").unwrap(), b"", "it was not the first to come");
         assert_eq!(code(stream.finish_receiving()), TransportErrorCode::PROTOCOL_VIOLATION);
         assert_eq!(stream.read().unwrap(), &b"hello"[..]);
         stream.finish_receiving().unwrap();
@@ -436,7 +445,7 @@ mod tests {
                     action => {
                         let (offset, bytes) = flying.swap_remove(pick.index(flying.len()));
                         if action == 2 {
-                            to.receive(offset, &bytes).unwrap();
+                            read.extend(to.receive(offset, &bytes).unwrap());
                             from.on_acked(offset, bytes.len() as u32);
                         } else {
                             from.on_lost(offset, bytes.len() as u32);
@@ -452,7 +461,7 @@ mod tests {
             loop {
                 let (offset, len) = from.take(&mut out);
                 if len == 0 { break; }
-                to.receive(offset, &out[..len]).unwrap();
+                read.extend(to.receive(offset, &out[..len]).unwrap());
                 from.on_acked(offset, len as u32);
                 read.extend(to.read().unwrap_or_default());
             }

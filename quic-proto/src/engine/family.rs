@@ -45,6 +45,9 @@ pub trait Family: FamilyTokens {
     /// Whether the peer's packets bear no id that was agreed on, so that they are told from others' by their addresses.
     fn is_routed_by_address(&self, engine: &Engine) -> bool;
 
+    /// Whether no more packets are expected that bear the id that the client chose for its first ones.
+    fn is_past_first_id(&self, engine: &Engine) -> bool;
+
     /// Whether the handshake is complete on this side.
     fn is_established(&self) -> bool;
 

@@ -113,6 +113,8 @@ pub struct Engine {
     pub marking: bool,
     /// When what is being written leaves: later than now where the socket holds it back. Packets are remembered with this time.
     pub departure: Instant,
+    /// Packets came or went since the connection was last at rest.
+    restless: bool,
     /// When the keep-alive timer was last due.
     kept_alive: Instant,
     /// The timers that follow from state are to be set anew.
@@ -189,6 +191,7 @@ impl Engine {
             last_activity: now,
             marking: false,
             departure: now,
+            restless: true,
             kept_alive: now,
             sent_since_receive: false,
             stale: false,
@@ -237,6 +240,11 @@ impl Engine {
         Some(event)
     }
 
+    /// Whether nothing has happened for so long that all memory went that was only kept to be fast.
+    pub fn is_at_rest(&self) -> bool {
+        !self.restless
+    }
+
     /// Asks for a PING in `space` with the next packet.
     pub fn ping(&mut self, space: SpaceId) {
         self.ping_owed[space as usize] = true;
@@ -281,7 +289,8 @@ impl Engine {
             mtu: path.mtu.current(),
             controller: path.cc.name(),
         };
-        let memory = self.recovery.memory() + self.streams.memory() + self.paths.memory();
+        let memory =
+            self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
         let Counters {
             sent,
             received,

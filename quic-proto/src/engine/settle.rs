@@ -117,7 +117,7 @@ impl Engine {
                     acks.on_ack_acked(largest);
                 }
             }
-            Token::NewConnectionId(_) => {}
+            Token::NewConnectionId(_) | Token::Early => {}
             Token::RetireConnectionId(sequence) => self.peer_cids.on_acked(sequence),
             Token::MtuProbe(size) => {
                 if self.paths.active_mut().mtu.on_probe_acked(now, size) {
@@ -132,7 +132,7 @@ impl Engine {
     pub(super) fn token_lost(&mut self, now: Instant, token: Token, family: &mut dyn FamilyTokens) {
         match token {
             // An acknowledgement is sent anew from the current ranges whenever one is owed (RFC 9000 §13.3).
-            Token::Ack { .. } => {}
+            Token::Ack { .. } | Token::Early => {}
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.peer_cids.on_lost(sequence),
             Token::MtuProbe(size) => self.paths.active_mut().mtu.on_probe_lost(now, size),

@@ -5,9 +5,13 @@ use super::settle::FamilyTokens;
 use crate::error::ConnectionError;
 use crate::id::SpaceId;
 use crate::path::{NoPath, TimedOut};
-use crate::recovery::{Ctx, Situation};
-use crate::time::Instant;
+use crate::recovery::{Ctx, Outcome, Situation};
+use crate::time::{Duration, Instant};
 use crate::timer::{Timer, TimerTable};
+
+/// How long nothing must have happened before memory goes that is only kept to be fast. Arbitrary: longer than an application that is busy with
+/// its connection makes a pause, and short beside the life of an idle one.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Runs what is due. Timers that belong to a family ([`Timer::KeyDiscard`],
@@ -40,7 +44,20 @@ impl Engine {
         if self.timers.expired(Timer::Loss, now) {
             self.on_loss_timeout(now, family);
         }
+        if self.timers.expired(Timer::Rest, now) {
+            self.rest();
+        }
         self.rearm(now);
+    }
+
+    /// Gives back memory that is only kept so that the next packets cost no allocation.
+    fn rest(&mut self) {
+        self.restless = false;
+        self.recovery.rest();
+        self.streams.rest();
+        self.local_cids.rest();
+        self.outcome = Outcome::default();
+        self.probe_tokens = Vec::new();
     }
 
     /// Returns whether the connection goes on.
@@ -142,13 +159,16 @@ impl Engine {
         timers.set(Timer::PathValidation, due(self.path_deadline()));
         timers.set(Timer::Mtu, due(self.paths.active().mtu.deadline()));
         // RFC 9000 §10.1: "endpoints MUST increase the idle timeout period to be at least three times the current PTO".
-        let idle = self.timing.idle_timeout.map(|timeout| self.last_activity() + timeout.max(self.pto() * 3));
+        let (quiet_since, three_pto) = (self.last_activity(), self.pto() * 3);
+        let idle = self.timing.idle_timeout.map(|timeout| quiet_since + timeout.max(three_pto));
         timers.set(Timer::Idle, due(idle));
+        let rest = self.restless.then(|| quiet_since + REST_AFTER.max(three_pto));
+        timers.set(Timer::Rest, due(rest));
         if let (true, Some(interval)) = (self.confirmed, self.config.keep_alive) {
             let interval = self.timing.keep_alive.map_or(interval, |limit| limit.min(interval));
             // A PING that is not answered is no activity: without its own time the next one would be due at once.
-            let quiet_since = self.last_activity().max(self.kept_alive);
-            timers.set(Timer::KeepAlive, due(Some(quiet_since + interval)));
+            let unprompted_since = quiet_since.max(self.kept_alive);
+            timers.set(Timer::KeepAlive, due(Some(unprompted_since + interval)));
         }
     }
 

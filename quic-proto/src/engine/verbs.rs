@@ -46,12 +46,14 @@ impl Engine {
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
         self.last_activity = self.now;
         self.sent_since_receive = false;
+        self.restless = true;
     }
 
     /// A packet is complete: it is remembered with what it carried.
     pub fn on_packet_sent(&mut self, space: SpaceId, packet: Sent, bytes: usize, generation: u32) {
         tracing::trace!(?space, number = packet.number, bytes, carries = ?packet.tokens, "packet sent");
         self.stats.sent.packets += 1;
+        self.restless = true;
         if packet.ack_eliciting {
             self.ping_sent(space);
             // RFC 9000 §10.1: the idle timer restarts "when sending an ack-eliciting packet if no other ack-eliciting packets have been

@@ -83,6 +83,11 @@ impl Gquic {
         if wanted && !packet.ack_eliciting && packet.frame(None, encode::ping) {
             engine.stats.sent.frames.ping += 1;
         }
+        // Chapter 15, 13: "quic-go's server reads nothing below forward secure once it has seen the complete CHLO; … do not treat their loss
+        // as congestion."
+        if level == Level::Initial && packet.ack_eliciting {
+            packet.tokens.push(Token::Early);
+        }
         self.ack_only = if packet.ack_eliciting { 0 } else { self.ack_only.saturating_add(1) };
     }
 }

@@ -122,7 +122,8 @@ impl Handshake {
             let reason = "more handshake bytes than the window of stream 1";
             return Err(close::violation(ErrorCode::FLOW_CONTROL_RECEIVED_TOO_MUCH_DATA, reason));
         }
-        self.stream.receive(offset, data)?;
+        let at_once = self.stream.receive(offset, data)?;
+        self.partial.extend_from_slice(at_once);
         while let Some(bytes) = self.stream.read() {
             self.partial.extend_from_slice(&bytes);
         }

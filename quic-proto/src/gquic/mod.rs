@@ -160,6 +160,11 @@ impl Family for Gquic {
         engine.side.is_client()
     }
 
+    // All that a client sends bears it.
+    fn is_past_first_id(&self, _engine: &Engine) -> bool {
+        false
+    }
+
     fn is_established(&self) -> bool {
         self.keys.highest() == Level::ForwardSecure
     }

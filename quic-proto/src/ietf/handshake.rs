@@ -15,7 +15,6 @@ pub struct Handshake {
     session: Box<dyn TlsSession>,
     streams: PerSpace<CryptoStream>,
     send_space: SpaceId,
-    scratch: Vec<u8>,
     complete: bool,
 }
 
@@ -26,7 +25,6 @@ impl Handshake {
             session,
             streams: PerSpace::new(|_| CryptoStream::default()),
             send_space: SpaceId::Initial,
-            scratch: Vec::new(),
             complete: false,
         }
     }
@@ -68,7 +66,10 @@ impl Handshake {
     pub fn receive(&mut self, space: SpaceId, offset: u64, data: &[u8]) -> Result<(), TransportError> {
         // A space may have come to its end by a frame before this one.
         let Some(stream) = self.streams.get_mut(space) else { return Ok(()) };
-        stream.receive(offset, data)?;
+        let at_once = stream.receive(offset, data)?;
+        if !at_once.is_empty() {
+            self.session.read(at_once)?;
+        }
         while let Some(bytes) = stream.read() {
             self.session.read(&bytes)?;
         }
@@ -81,14 +82,10 @@ impl Handshake {
     /// # Errors
     /// PROTOCOL_VIOLATION if bytes of an older level are left when keys change (RFC 9001 §4.1.3).
     pub fn drive(&mut self, keys: &mut Ladder) -> Result<bool, TransportError> {
-        loop {
-            self.scratch.clear();
-            let new_keys = self.session.write(&mut self.scratch);
-            if !self.scratch.is_empty()
-                && let Some(stream) = self.streams.get_mut(self.send_space)
-            {
-                stream.write(&self.scratch);
-            }
+        while let Some(stream) = self.streams.get_mut(self.send_space) {
+            let before = stream.written();
+            let new_keys = self.session.write(stream.unsent_end());
+            let silent = stream.written() == before;
             match new_keys {
                 Some(new) => {
                     // RFC 9001 §4.1.3: the level below must be read to its end.
@@ -100,7 +97,7 @@ impl Handshake {
                     }
                     keys.install(new);
                 }
-                None if self.scratch.is_empty() => break,
+                None if silent => break,
                 None => {}
             }
         }
@@ -109,7 +106,6 @@ impl Handshake {
         self.complete = complete;
         if newly {
             self.finish_receiving(SpaceId::Handshake)?;
-            self.scratch = Vec::new();
         }
         Ok(newly)
     }

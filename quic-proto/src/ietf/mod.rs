@@ -132,6 +132,11 @@ impl Family for Ietf {
         false
     }
 
+    fn is_past_first_id(&self, engine: &Engine) -> bool {
+        // What is left of the client's first flight is long gone when nothing has come for a while.
+        engine.confirmed && engine.is_at_rest()
+    }
+
     fn is_established(&self) -> bool {
         !self.handshake.session().is_handshaking()
     }

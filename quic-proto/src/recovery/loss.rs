@@ -164,7 +164,7 @@ impl Space {
     ) -> Option<LostPacket> {
         let tracked = self.ring.get_mut(self.cursor)?;
         let flight = tracked.flight(scan.generation);
-        let congestion = flight > 0 && !tracked.is_mtu_probe();
+        let congestion = flight > 0 && tracked.tells_of_congestion();
         let packet = &tracked.packet;
         out.lost.extend_from_slice(&packet.tokens);
         losses.flight += flight;

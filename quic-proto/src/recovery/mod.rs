@@ -334,7 +334,7 @@ impl Recovery {
     /// Appends the tokens of the oldest outstanding packet that carried something worth repeating, for a probe without new data.
     pub fn probe_tokens(&self, space: SpaceId, out: &mut Vec<Token>) {
         let Some(space) = self.spaces.get(space) else { return };
-        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_));
+        let useful = |token: &&Token| !matches!(token, Token::Ack { .. } | Token::MtuProbe(_) | Token::Early);
         let outstanding = space.ring.range(space.cursor..=u64::MAX);
         let oldest = outstanding
             .map(|(_, tracked)| &tracked.packet)
@@ -403,9 +403,23 @@ impl Recovery {
         self.spaces.iter_mut().for_each(|space| space.run = None);
     }
 
+    /// Gives back memory: of packets to come, and of those that nobody waits for, lone ACKs and losses that might be acknowledged late.
+    pub fn rest(&mut self) {
+        let generation = self.generation;
+        for space in self.spaces.iter_mut() {
+            // As long as anything is under way, losses may turn out to be none.
+            if space.eliciting == 0 {
+                space.remove_where(generation, |tracked| {
+                    !tracked.packet.in_flight || tracked.state != State::Outstanding
+                });
+            }
+            space.ring.shrink();
+        }
+    }
+
     /// Bytes of memory behind the record of what was sent.
     pub fn memory(&self) -> usize {
-        self.spaces.iter().map(|space| space.ring.memory()).sum()
+        self.spaces.memory() + self.spaces.iter().map(|space| space.ring.memory()).sum::<usize>()
     }
 
     /// Bytes in flight on the present path.

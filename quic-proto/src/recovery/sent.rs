@@ -59,4 +59,9 @@ impl Tracked {
     pub(super) fn is_mtu_probe(&self) -> bool {
         self.packet.tokens.iter().any(|token| matches!(token, Token::MtuProbe(_)))
     }
+
+    /// Whether its loss is an indication of congestion.
+    pub(super) fn tells_of_congestion(&self) -> bool {
+        !self.packet.tokens.iter().any(|token| matches!(token, Token::MtuProbe(_) | Token::Early))
+    }
 }

@@ -61,4 +61,7 @@ pub enum Token {
     HandshakeDone,
     /// A probe of the path's MTU, of this many bytes.
     MtuProbe(u16),
+    /// Nothing, but the packet left before the peer had answered, and some peers cannot read such packets: its loss tells nothing of
+    /// congestion.
+    Early,
 }

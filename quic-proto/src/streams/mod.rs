@@ -286,6 +286,16 @@ impl Streams {
         self.memory_used() + self.table.memory()
     }
 
+    /// Gives back memory that is only kept so that what comes next costs no allocation.
+    pub fn rest(&mut self) {
+        self.pool.rest();
+        self.table.rest();
+        self.schedule.rest();
+        self.events.shrink_to_fit();
+        self.wanting.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+    }
+
     /// How many streams are open.
     pub fn len(&self) -> usize {
         self.table.len()

@@ -44,6 +44,14 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
+    /// Gives back memory that is only kept for streams to come.
+    pub(super) fn rest(&mut self) {
+        for queue in &mut self.queues {
+            queue.rings.retain(|ring| !ring.entries.is_empty());
+            queue.rings.shrink_to_fit();
+        }
+    }
+
     /// Notes what kind of work a stream has now.
     #[inline]
     pub(super) fn set(&mut self, slot: u32, stream: &mut Stream, class: Option<Class>) {

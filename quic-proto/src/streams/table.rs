@@ -89,6 +89,17 @@ impl Table {
             + self.spare_recv.capacity() * size_of::<Reassembler>()
     }
 
+    /// Gives back memory that is only kept for streams to come.
+    pub(super) fn rest(&mut self) {
+        if self.map.is_empty() {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
+        self.map.shrink_to_fit();
+        self.spare_send = Vec::new();
+        self.spare_recv = Vec::new();
+    }
+
     /// The slot of a stream.
     #[inline]
     pub(super) fn find(&mut self, id: StreamId) -> Option<u32> {
@@ -228,6 +239,11 @@ mod tests {
         assert_eq!(table.find(first), None);
         assert_eq!(table.insert(second, true, None, None), slot, "the slot is reused");
         assert!(table.live(handle).is_none());
+        table.rest();
         assert_eq!((table.find(second), table.len()), (Some(slot), 1));
+        table.remove(slot, &mut pool);
+        table.rest();
+        assert_eq!(table.memory(), 0);
+        assert!(table.live(Handle { slot, id: second }).is_none());
     }
 }

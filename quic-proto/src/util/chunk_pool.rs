@@ -27,6 +27,8 @@ pub struct ChunkPool {
     idle: Vec<BytesMut>,
     lent: VecDeque<BytesMut>,
     in_use: usize,
+    /// Nobody has taken a chunk since it was told to rest.
+    resting: bool,
 }
 
 /// One chunk, or what is left of it after its front was lent.
@@ -47,6 +49,7 @@ impl ChunkPool {
     #[inline]
     pub fn take(&mut self) -> Chunk {
         self.in_use += 1;
+        self.resting = false;
         match self.idle.pop() {
             Some(bytes) => Chunk { bytes, lent: 0 },
             None => self.take_slowly(),
@@ -57,6 +60,9 @@ impl ChunkPool {
     #[inline]
     pub fn put(&mut self, chunk: Chunk) {
         self.in_use = self.in_use.saturating_sub(1);
+        if self.resting {
+            return;
+        }
         if chunk.lent == 0 {
             if self.idle.len() < MAX_IDLE {
                 let mut bytes = chunk.bytes;
@@ -68,6 +74,13 @@ impl ChunkPool {
             handle.clear();
             self.lent.push_back(handle);
         }
+    }
+
+    /// Gives back all idle memory, and until the next chunk is taken what is put back too.
+    pub fn rest(&mut self) {
+        self.idle = Vec::new();
+        self.lent = VecDeque::new();
+        self.resting = true;
     }
 
     /// Bytes in chunks that were taken and not put back.
@@ -184,6 +197,20 @@ mod tests {
         let mut again = pool.take();
         again.fill(0, &[7; CHUNK]);
         assert_eq!(again.get(0, CHUNK).as_ptr(), address);
+    }
+
+    #[test]
+    fn a_resting_pool_keeps_nothing() {
+        let mut pool = ChunkPool::new();
+        let (first, second) = (pool.take(), pool.take());
+        pool.put(first);
+        pool.rest();
+        assert_eq!((pool.bytes_in_use(), pool.bytes_idle()), (CHUNK, 0));
+        pool.put(second);
+        assert_eq!((pool.bytes_in_use(), pool.bytes_idle()), (0, 0));
+        let chunk = pool.take();
+        pool.put(chunk);
+        assert_eq!(pool.bytes_idle(), CHUNK);
     }
 
     #[test]

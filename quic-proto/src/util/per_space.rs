@@ -64,6 +64,11 @@ impl<T> PerSpace<T> {
         value
     }
 
+    /// Bytes of memory apart from the value itself.
+    pub fn memory(&self) -> usize {
+        self.early.as_ref().map_or(0, |early| size_of_val(&**early))
+    }
+
     /// The values that there are, in the order of the spaces.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.early.iter().flat_map(|early| early.iter().flatten()).chain([&self.data])
@@ -87,9 +92,9 @@ mod tests {
         values.iter_mut().for_each(|value| *value += 1);
         assert_eq!(values.iter().copied().collect::<Vec<_>>(), [8, 2, 3]);
         assert_eq!((values.discard(SpaceId::Initial), values.discard(SpaceId::Initial)), (Some(8), None));
-        assert!(values.early.is_some());
+        assert_eq!(values.memory(), size_of::<[Option<usize>; 2]>());
         assert_eq!(values.discard(SpaceId::Handshake), Some(2));
-        assert!(values.early.is_none() && values.get_mut(SpaceId::Handshake).is_none());
+        assert!(values.memory() == 0 && values.get_mut(SpaceId::Handshake).is_none());
         assert_eq!(values.discard(SpaceId::Data), None);
         *values.data_mut() += 1;
         assert_eq!(values.get(SpaceId::Data), Some(&4));

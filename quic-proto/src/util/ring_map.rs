@@ -48,6 +48,11 @@ impl<T> RingMap<T> {
         true
     }
 
+    /// Keeps no more memory than it needs now.
+    pub fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     /// Bytes of memory behind the map.
     pub fn memory(&self) -> usize {
         self.slots.capacity() * size_of::<Option<T>>()

@@ -231,6 +231,25 @@ fn early_data_arrives_with_the_first_flight() {
     assert_eq!(read_all(pair.c(c), id), (b"answer".to_vec(), false));
 }
 
+/// Chapter 15, 13: "quic-go's server reads nothing below forward secure once it has seen the complete CHLO; do not wait for an ACK of such
+/// packets and do not treat their loss as congestion."
+#[test]
+fn early_data_that_no_server_can_read_comes_again_and_is_no_congestion() {
+    let (mut pair, config) = acquainted();
+    pair.network =
+        Box::new(|to_server, bytes| if to_server && bytes[0] == 0xfc { Fate::Drop } else { Fate::Deliver });
+    let c = pair.connect(&config);
+    let id = send(pair.c(c), &[6; 8_000], true);
+    let window = pair.c(c).stats().path.window;
+    pair.settle();
+    let s = pair.accepted[0];
+    assert_eq!(read_all(pair.s(s), id), (vec![6; 8_000], true));
+    let stats = pair.c(c).stats();
+    assert!(stats.lost_packets >= 7, "{}", stats.lost_packets);
+    assert_eq!(stats.congestion_events, 0);
+    assert!(stats.path.window >= window);
+}
+
 #[test]
 fn recorded_hellos_and_early_data_are_worth_nothing() {
     let (mut pair, config) = acquainted();

@@ -1,6 +1,7 @@
 //! Google QUIC between two endpoints of ours: handshakes, streams, loss, limits, and what a hostile peer may send.
 #![cfg(all(feature = "gquic", any(feature = "ring", feature = "aws-lc-rs")))]
 
+mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "shared with the replay of all recordings")]

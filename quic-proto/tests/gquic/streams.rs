@@ -1,6 +1,6 @@
 //! Streams: limits, flow control, resets.
 
-use crate::common::{Fate, Pair, address, closed, read_all};
+use crate::common::{DELAY, Fate, Pair, address, closed, read_all};
 use crate::support::{connected, pair_with, send};
 use quic_proto::config::TransportConfig;
 use quic_proto::connection::Connection;
@@ -340,4 +340,39 @@ fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
     assert!(acks > 40 && (acks / 20 - 2..=acks / 20 + 2).contains(&pings), "{acks} acks, {pings} pings");
     // From packet 100 on every tenth is acknowledged at once.
     assert!(acks < 1_400 / 4, "{acks}");
+}
+
+/// Chapter 5: "ACK at once for the first packet, then for every second retransmittable packet, or 25 ms after the first unacknowledged one …
+/// From packet number 100 on: every tenth, or min(25 ms, a quarter of the smallest RTT)."
+#[test]
+fn acknowledgements_are_delayed_and_become_scarce() {
+    let (mut pair, c, s) = connected(TransportConfig::default().mtu_discovery(false).pacing(false));
+    let id = send(pair.c(c), b"first", false);
+    let sent = |pair: &Pair| (pair.sent[1].0, pair.sent[0].0);
+    // One packet alone is acknowledged 25 ms after it came, and not before.
+    let (_, before) = sent(&pair);
+    pair.run(DELAY + Duration::from_millis(24));
+    assert_eq!(sent(&pair).1, before);
+    pair.run(Duration::from_millis(2));
+    assert_eq!(sent(&pair).1, before + 1);
+    // Of a hundred packets every second one.
+    let write = |pair: &mut Pair, packets: usize| {
+        let start = sent(pair);
+        for _ in 0..packets {
+            let mut stream = pair.c(c).send_stream(id).unwrap();
+            assert_eq!(stream.write(&[7; 1000]), Ok(1000));
+            pair.run(Duration::from_micros(100));
+        }
+        pair.settle();
+        read_all(pair.s(s), id);
+        let end = sent(pair);
+        (end.0 - start.0, end.1 - start.1)
+    };
+    let (packets, answers) = write(&mut pair, 10);
+    assert_eq!((packets, answers), (10, 5));
+    while sent(&pair).0 < 110 {
+        write(&mut pair, 8);
+    }
+    let (packets, answers) = write(&mut pair, 20);
+    assert_eq!((packets, answers), (20, 2), "every tenth");
 }

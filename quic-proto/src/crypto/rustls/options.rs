@@ -150,7 +150,7 @@ mod with_provider {
     }
 
     impl RustlsServer {
-        /// A server that shows `identity` to its clients.
+        /// A server that shows `identity` to its clients, and gives each a ticket to resume its session with.
         ///
         /// # Errors
         /// If rustls refuses the configuration: no cipher suite is left, the key does not fit the certificate, or there are no
@@ -170,6 +170,9 @@ mod with_provider {
             };
             let mut config = builder.with_single_cert(identity.chain, identity.key).map_err(refused)?;
             config.alpn_protocols = options.alpn;
+            // A client uses a ticket once (RFC 8446 §C.4), and gets another with each connection. rustls sends two, as browsers open several
+            // connections at once over TCP; over QUIC one connection does for all.
+            config.send_tls13_tickets = 1;
             if let Some(key_log) = options.key_log {
                 config.key_log = key_log;
             }

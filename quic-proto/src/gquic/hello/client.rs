@@ -43,6 +43,8 @@ pub(in crate::gquic) struct ClientHello {
     remembered: Option<Params>,
     key: PrivateKey,
     nonce: Option<ClientNonce>,
+    /// The nonce of the last rejection, if it had one.
+    server_nonce: Bytes,
     /// The last hello, as it was sent.
     chlo: Vec<u8>,
     sent: u8,
@@ -76,6 +78,7 @@ impl ClientHello {
             remembered: None,
             key: PrivateKey::generate(scene.rng),
             nonce: None,
+            server_nonce: Bytes::new(),
             chlo: Vec::new(),
             sent: 0,
             server,
@@ -130,6 +133,10 @@ impl ClientHello {
             let nonce = ClientNonce::generate(scene.rng, scene.now, config.orbit());
             message.put(tags::NONC, *nonce.as_bytes());
             self.nonce = Some(nonce);
+            // 7.2: Chromium's servers give one out in a rejection, and want to see it again.
+            if !self.server_nonce.is_empty() {
+                message.put(tags::SNO, self.server_nonce.to_vec());
+            }
             message.put(tags::AEAD, tags::AESG);
             message.put(tags::KEXS, tags::C255);
             message.put(tags::PUBS, self.key.public());
@@ -153,7 +160,7 @@ impl ClientHello {
         chain: &[Vec<u8>],
     ) -> Result<KeyMaterial, Violation> {
         let secret = self.key.agree(config.public_key()).map_err(|_| invalid(tags::PUBS))?;
-        let context = self.context(scene, config, chain, &[]);
+        let context = self.context(scene, config, chain, &self.server_nonce);
         Ok(KeyMaterial::derive(KeyLevel::Initial, &secret, &context))
     }
 
@@ -186,6 +193,7 @@ impl ClientHello {
         if let Some(token) = message.get(tags::STK) {
             self.token = Bytes::copy_from_slice(token);
         }
+        self.server_nonce = message.get(tags::SNO).map_or_else(Bytes::new, Bytes::copy_from_slice);
         if let Some(bytes) = message.get(tags::SCFG)
             && self.config.as_ref().is_none_or(|config| config.bytes() != bytes)
         {

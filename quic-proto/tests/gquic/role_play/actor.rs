@@ -22,18 +22,18 @@ const TAG: usize = 12;
 
 /// A packet, in the words of the recordings.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Said {
-    pub(super) kind: String,
-    pub(super) level: String,
-    pub(super) size: usize,
-    pub(super) frames: Vec<Value>,
+pub(crate) struct Said {
+    pub(crate) kind: String,
+    pub(crate) level: String,
+    pub(crate) size: usize,
+    pub(crate) frames: Vec<Value>,
     /// No acknowledgement was beside the frames.
-    pub(super) alone: bool,
+    pub(crate) alone: bool,
 }
 
 impl Said {
     /// Rejections are as long as what the server is free in, and what follows them on stream 1 is where it is for that reason.
-    pub(super) fn without_lengths(mut self) -> Self {
+    pub(crate) fn without_lengths(mut self) -> Self {
         let rejection = self.level == "null";
         for frame in self.frames.iter_mut().filter(|frame| frame["stream_id"] == 1) {
             frame["offset"] = Value::Null;
@@ -47,7 +47,7 @@ impl Said {
 }
 
 /// Adds a packet, but for acknowledgements and what was said before.
-pub(super) fn note(all: &mut Vec<Said>, mut packet: Said) {
+pub(crate) fn note(all: &mut Vec<Said>, mut packet: Said) {
     let count = packet.frames.len();
     packet.frames.retain(|frame| frame["type"] != "ACK");
     let again = all.iter().any(|before| before.frames == packet.frames && before.kind == packet.kind);
@@ -59,30 +59,30 @@ pub(super) fn note(all: &mut Vec<Said>, mut packet: Said) {
 }
 
 /// The keys of a level: the client's and the server's.
-pub(super) type Keys = (Aes128Gcm12, Aes128Gcm12);
+pub(crate) type Keys = (Aes128Gcm12, Aes128Gcm12);
 
-pub(super) fn pair(keys: &KeyMaterial) -> Keys {
+pub(crate) fn pair(keys: &KeyMaterial) -> Keys {
     (keys.client_key(), keys.server_key())
 }
 
 /// What was heard of the end that is not played.
 #[derive(Default)]
-pub(super) struct Heard {
-    pub(super) packets: Vec<Said>,
+pub(crate) struct Heard {
+    pub(crate) packets: Vec<Said>,
     /// Frames but those of streams, acknowledgements, window updates and PING, which everybody sends when it likes.
-    pub(super) others: BTreeSet<String>,
-    pub(super) pings: Vec<Instant>,
-    pub(super) streams: BTreeMap<u32, Spoken>,
-    pub(super) crypto: Vec<u8>,
+    pub(crate) others: BTreeSet<String>,
+    pub(crate) pings: Vec<Instant>,
+    pub(crate) streams: BTreeMap<u32, Spoken>,
+    pub(crate) crypto: Vec<u8>,
     /// Type and level of the first packet with the byte at an offset of stream 1.
-    pub(super) crypto_at: BTreeMap<u64, (String, String)>,
+    pub(crate) crypto_at: BTreeMap<u64, (String, String)>,
     numbers: BTreeSet<u64>,
     owes_ack: bool,
 }
 
 impl Heard {
     /// The handshake messages that came so far.
-    pub(super) fn messages(&self) -> Vec<Message<'_>> {
+    pub(crate) fn messages(&self) -> Vec<Message<'_>> {
         let (mut rest, mut messages) = (&self.crypto[..], Vec::new());
         while let Some(message) = Message::parse(rest).unwrap() {
             rest = &rest[message.len()..];
@@ -92,7 +92,7 @@ impl Heard {
     }
 
     /// Type and level of each message, and where it begins.
-    pub(super) fn message_places(&self) -> Vec<(String, String)> {
+    pub(crate) fn message_places(&self) -> Vec<(String, String)> {
         let mut end = 0;
         let starts = self.messages().into_iter().map(|message| {
             end += message.len() as u64;
@@ -141,25 +141,25 @@ impl Heard {
     }
 }
 
-pub(super) struct Actor {
+pub(crate) struct Actor {
     side: Side,
-    pub(super) cid: Cid,
+    pub(crate) cid: Cid,
     number: u64,
     /// Where its next message goes in stream 1.
     offset: u64,
-    pub(super) undiversified: Option<KeyMaterial>,
-    pub(super) initial: Option<Keys>,
-    pub(super) secure: Option<Keys>,
+    pub(crate) undiversified: Option<KeyMaterial>,
+    pub(crate) initial: Option<Keys>,
+    pub(crate) secure: Option<Keys>,
     /// A client sends forward-secure packets from the place on at which it did so then: the server takes no others after them.
-    pub(super) rises: bool,
-    pub(super) heard: Heard,
+    pub(crate) rises: bool,
+    pub(crate) heard: Heard,
     /// The other end's connection, if that is a server's.
-    pub(super) accepted: Option<ConnectionHandle>,
-    pub(super) now: Instant,
+    pub(crate) accepted: Option<ConnectionHandle>,
+    pub(crate) now: Instant,
 }
 
 impl Actor {
-    pub(super) fn new(side: Side, cid: &[u8], now: Instant) -> Self {
+    pub(crate) fn new(side: Side, cid: &[u8], now: Instant) -> Self {
         Self {
             side,
             cid: Cid::new(cid).unwrap(),
@@ -175,8 +175,12 @@ impl Actor {
         }
     }
 
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     /// A packet with these frames.
-    pub(super) fn packet(
+    pub(crate) fn packet(
         &mut self,
         kind: Option<LongType>,
         nonce: Option<&[u8; NONCE_LEN]>,
@@ -210,7 +214,7 @@ impl Actor {
     }
 
     /// The next handshake message as frames of packets.
-    pub(super) fn crypto_frames(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn crypto_frames(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
         let pieces = message.chunks(1150);
         pieces
             .map(|piece| {
@@ -222,7 +226,7 @@ impl Actor {
     }
 
     /// An acknowledgement of all that came, if one is owed and there is a level for it.
-    pub(super) fn ack(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn ack(&mut self) -> Option<Vec<u8>> {
         let level = if self.secure.is_some() && (self.rises || self.side.is_server()) {
             None
         } else if self.initial.is_some() && self.side.is_client() {
@@ -244,7 +248,7 @@ impl Actor {
     }
 
     /// Gives a datagram to the end that is not played.
-    pub(super) fn say(&mut self, end: &mut Endpoint, mut payload: Vec<u8>) {
+    pub(crate) fn say(&mut self, end: &mut Endpoint, mut payload: Vec<u8>) {
         self.now += Duration::from_micros(50);
         end.handle_datagram(
             self.now,
@@ -253,7 +257,7 @@ impl Actor {
     }
 
     /// The next datagram of the end that is not played.
-    pub(super) fn poll(&mut self, end: &mut Endpoint) -> Option<Vec<u8>> {
+    pub(crate) fn poll(&mut self, end: &mut Endpoint) -> Option<Vec<u8>> {
         while let Some(incoming) = end.poll_incoming() {
             self.accepted = Some(end.accept(self.now, incoming).unwrap());
         }
@@ -263,7 +267,7 @@ impl Actor {
     }
 
     /// Opens a packet, and keeps what it says.
-    pub(super) fn hear(&mut self, mut packet: Vec<u8>) {
+    pub(crate) fn hear(&mut self, mut packet: Vec<u8>) {
         let (from, size) = (!self.side, packet.len());
         let (kind, number, len, nonce) = if packet[0] & 0x80 != 0 {
             let long = header::parse_long(&packet, from).unwrap();
@@ -313,7 +317,7 @@ fn of(keys: &Keys, sender: Side) -> &Aes128Gcm12 {
 }
 
 /// A frame as the recordings describe it; but everybody has his own words for what the protocol does not permit.
-pub(super) fn without_words(parsed: &Frame<'_>) -> String {
+pub(crate) fn without_words(parsed: &Frame<'_>) -> String {
     let mut described = frame(parsed);
     if let Frame::ConnectionClose { code, .. } = parsed
         && code.name().is_some()
@@ -324,7 +328,7 @@ pub(super) fn without_words(parsed: &Frame<'_>) -> String {
 }
 
 /// A frame that is the last of its packet.
-pub(super) fn stream_frame(stream: u32, offset: u64, data: &[u8], fin: bool) -> Vec<u8> {
+pub(crate) fn stream_frame(stream: u32, offset: u64, data: &[u8], fin: bool) -> Vec<u8> {
     let mut out = vec![0; 20 + data.len()];
     let mut w = Writer::new(&mut out);
     encode::stream_header(&mut w, stream, offset, None, fin);

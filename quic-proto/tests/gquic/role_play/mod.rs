@@ -8,7 +8,7 @@
 //!
 //! The table has all recordings, and for each and either end what of it is played, or why it is not.
 
-mod actor;
+pub(crate) mod actor;
 mod check;
 mod play;
 mod recording;

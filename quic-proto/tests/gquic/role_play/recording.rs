@@ -59,11 +59,11 @@ pub(super) struct Packet {
 
 /// What an end said on a stream.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(super) struct Spoken {
-    pub(super) data: Vec<u8>,
-    pub(super) fin: bool,
+pub(crate) struct Spoken {
+    pub(crate) data: Vec<u8>,
+    pub(crate) fin: bool,
     /// Code and final offset of an `RST_STREAM`.
-    pub(super) reset: Option<(u32, u64)>,
+    pub(crate) reset: Option<(u32, u64)>,
 }
 
 impl fmt::Debug for Spoken {
