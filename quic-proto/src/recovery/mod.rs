@@ -226,8 +226,7 @@ impl Recovery {
         let Some((newest_number, newest)) = acked.newest else { return Ok(()) };
         out.newest_acked = Some(newest);
         // A packet that is acknowledged before it was to leave was not held back until then, or its acknowledgement is made up.
-        let plausible = newest <= now;
-        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && plausible {
+        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && newest <= now {
             // RFC 9002 §5.1: a sample only if "the largest acknowledged packet number is newly acknowledged, and at least one of the
             // newly acknowledged packets was ack-eliciting". §5.3: the delay of Initial packets MAY be ignored: it is not intended.
             let delay = if space == SpaceId::Initial { Duration::ZERO } else { ack.delay };
