@@ -77,7 +77,6 @@ fn tolerant_cubic_answers_a_full_queue() {
     }
     for other in [Cubic, NewReno] {
         let [plain, tolerant] = [Cubic, CubicTolerant].map(|one| fifty().measure(&[one, other], secs(10), 1));
-        println!("beside {other}: cubic {:?}, tolerant {:?}", shares(&plain), shares(&tolerant));
         assert_eq!(shares(&plain), shares(&tolerant));
     }
 }
@@ -87,11 +86,6 @@ fn tolerant_cubic_answers_a_full_queue() {
 fn tolerant_cubic_bounds_what_it_costs_others() {
     for (queue, other, least) in [(0.25, Cubic, 18.0), (0.1, Cubic, 5.0), (0.1, NewReno, 4.0)] {
         let goodput = fifty().queue(queue).measure(&[CubicTolerant, other], secs(10), 1);
-        println!(
-            "queue of {queue} BDP, beside {other}: {:?}, {:.4} dropped",
-            shares(&goodput),
-            goodput.dropped()
-        );
         assert!(shares(&goodput)[1] > least, "{other}: {:?}", shares(&goodput));
         assert!(goodput.dropped() < 0.02, "{other}: {}", goodput.dropped());
     }
