@@ -11,6 +11,7 @@
 //! Cost: an ACK frame costs time for its ranges and for the packets that it newly settles, not for what is in flight.
 
 pub mod ack_tracker;
+mod acked;
 mod loss;
 mod pto;
 mod reordering;
@@ -32,10 +33,11 @@ use crate::id::{PacketNumber, SpaceId};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::util::PerSpace;
+use acked::{Acked, Late, Newest};
 use loss::{Episode, Losses, Scan};
 use pto::Pto;
 use reordering::Reordering;
-use sent::{State, Tracked};
+use sent::State;
 use space::Space;
 use std::ops::RangeInclusive;
 
@@ -526,76 +528,6 @@ impl Recovery {
             drained: ctx.drained,
             rtt: ctx.rtt.sample(),
         })
-    }
-}
-
-/// What one ACK frame newly acknowledged.
-#[derive(Default)]
-struct Acked {
-    /// Number and time of the newest packet.
-    newest: Option<(PacketNumber, Instant)>,
-    newest_on_path: bool,
-    /// The newest of those that left the flight of the present path.
-    newest_in_flight: Option<Newest>,
-    eliciting: bool,
-    bytes: u64,
-    spurious: u32,
-    newest_spurious: Option<Instant>,
-    /// Of the packets that had been declared lost, the oldest.
-    latest: Option<Late>,
-    undo: bool,
-}
-
-/// The newest packet that an ACK frame took out of the flight.
-#[derive(Clone, Copy)]
-struct Newest {
-    number: PacketNumber,
-    sent: Instant,
-    mark: DeliveryMark,
-}
-
-/// A packet of the present path that was acknowledged after all.
-struct Late {
-    number: PacketNumber,
-    /// How long after it was sent it had been declared lost.
-    after: Duration,
-    episode: u32,
-}
-
-impl Acked {
-    fn settle(
-        &mut self,
-        number: PacketNumber,
-        tracked: &Tracked,
-        generation: u32,
-        episode: &mut Episode,
-        out: &mut Outcome,
-    ) {
-        let packet = &tracked.packet;
-        let on_path = packet.path == generation;
-        out.acked.extend_from_slice(&packet.tokens);
-        out.newly_acked_ect0 += u64::from(on_path && packet.ecn);
-        self.eliciting |= packet.ack_eliciting;
-        if self.newest.is_none_or(|(newest, _)| number > newest) {
-            self.newest = Some((number, packet.time));
-            self.newest_on_path = on_path;
-        }
-        let flight = tracked.flight(generation);
-        self.bytes += flight;
-        if on_path && packet.bytes > out.largest_acked_size && !tracked.is_mtu_probe() {
-            out.largest_acked_size = packet.bytes;
-        }
-        if flight > 0 && self.newest_in_flight.is_none_or(|newest| number > newest.number) {
-            self.newest_in_flight = Some(Newest { number, sent: packet.time, mark: tracked.mark });
-        }
-        if let State::Lost { episode: id, at } = tracked.state {
-            if on_path && self.latest.as_ref().is_none_or(|late| number < late.number) {
-                self.latest = Some(Late { number, after: at - packet.time, episode: id });
-            }
-            self.spurious += 1;
-            self.newest_spurious = self.newest_spurious.max(Some(packet.time));
-            self.undo |= episode.on_spurious(id);
-        }
     }
 }
 
