@@ -9,7 +9,7 @@
 //! The next keys are given in by the caller. RFC 9001 §6.3: "Endpoints are generally expected to have current and next receive packet
 //! protection keys available", since to generate them while a packet is processed "creates a timing signal that could be used by an
 //! attacker to learn when key updates happen". They weigh as much as the current ones and take a twentieth of a handshake, while most
-//! connections end without an update. So they are made when the connection has lived for [`SETTLED`] packets, with one that is like
+//! connections end without an update. So they are made when the connection has lived for `SETTLED` packets, with one that is like
 //! any other, and when the previous keys go ([`wants_next`](Ladder::wants_next)). Before that, the first packet that shows the other phase
 //! has them made ([`lacks_next`](Ladder::lacks_next)), authentic or not: "An endpoint MAY generate new keys as part of packet
 //! processing". "Once generated, the next set of packet protection keys SHOULD be retained, even if the packet that was received was
