@@ -111,6 +111,7 @@ impl Ietf {
         end
     }
 
+    #[inline]
     fn header(&self, engine: &Engine, writer: &mut Writer<'_>, level: Level, number: u64, dcid: Cid) -> Open {
         let number_len = packet_number::encoded_len(number, engine.recovery.largest_acked(level.space()));
         let kind = match level {

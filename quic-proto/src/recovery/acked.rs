@@ -1,6 +1,6 @@
-//! What one ACK frame settles, added up over its ranges.
+//! What an ACK frame says, added up packet by packet.
 //!
-//! Owns: nothing that outlives the frame. Invariant: a packet is settled once. No timers.
+//! Owns [`Acked`], which lives as long as one frame is processed. Timers: none.
 
 use super::Outcome;
 use super::loss::Episode;
@@ -43,7 +43,7 @@ pub(super) struct Late {
 }
 
 impl Acked {
-    /// A packet that was remembered is acknowledged.
+    /// Adds a packet, of which `number` is the number.
     pub(super) fn settle(
         &mut self,
         number: PacketNumber,

@@ -2,8 +2,8 @@
 //!
 //! [`Recovery`] is the only door. It is told of packets sent and ACK frames received, and hands back, in an [`Outcome`] that the caller
 //! reuses, the tokens of what was acknowledged and what was lost; their owners decide what to send again. Owns: the packets of all
-//! spaces (`space`), loss detection (`loss`) and its thresholds (`reordering`), the probe timeout (`pto`) and the bytes in flight. The RTT and the congestion controller
-//! belong to the path and are lent for each call.
+//! spaces (`space`), what an ACK frame says (`acked`), loss detection (`loss`) and its thresholds (`reordering`), the probe timeout
+//! (`pto`) and the bytes in flight. The RTT and the congestion controller belong to the path and are lent for each call.
 //!
 //! Invariants: `in_flight` is the sum of the sizes of outstanding in-flight packets sent on the present path; a token is handed out
 //! as acknowledged at most once, and as lost at most once (it may be lost first and acknowledged later).
@@ -226,8 +226,7 @@ impl Recovery {
         let Some((newest_number, newest)) = acked.newest else { return Ok(()) };
         out.newest_acked = Some(newest);
         // A packet that is acknowledged before it was to leave was not held back until then, or its acknowledgement is made up.
-        let plausible = newest <= now;
-        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && plausible {
+        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && newest <= now {
             // RFC 9002 §5.1: a sample only if "the largest acknowledged packet number is newly acknowledged, and at least one of the
             // newly acknowledged packets was ack-eliciting". §5.3: the delay of Initial packets MAY be ignored: it is not intended.
             let delay = if space == SpaceId::Initial { Duration::ZERO } else { ack.delay };

@@ -12,11 +12,9 @@ use std::collections::VecDeque;
 /// Bytes per chunk. Three packets or so: small enough that a hundred streams with a few bytes each stay in a cache.
 pub const CHUNK: usize = 4096;
 
-/// Idle chunks kept beyond which memory goes back to the allocator (2 MiB).
+/// Idle chunks kept beyond which memory goes back to the allocator (2 MiB). As many handles of lent chunks are kept; more are simply forgotten
+/// and freed by their last user.
 const MAX_IDLE: usize = 512;
-
-/// Handles of lent chunks kept; more are simply forgotten and freed by their last user.
-const MAX_LENT: usize = 512;
 
 /// How many lent chunks are tried before a new one is allocated.
 const TRIES: usize = 2;
@@ -27,8 +25,8 @@ pub struct ChunkPool {
     idle: Vec<BytesMut>,
     lent: VecDeque<BytesMut>,
     in_use: usize,
-    /// Nobody has taken a chunk since it was told to rest.
-    resting: bool,
+    /// How many idle chunks, and how many handles, are kept: none until somebody takes a chunk.
+    keeps: usize,
 }
 
 /// One chunk, or what is left of it after its front was lent.
@@ -49,7 +47,7 @@ impl ChunkPool {
     #[inline]
     pub fn take(&mut self) -> Chunk {
         self.in_use += 1;
-        self.resting = false;
+        self.keeps = MAX_IDLE;
         match self.idle.pop() {
             Some(bytes) => Chunk { bytes, lent: 0 },
             None => self.take_slowly(),
@@ -60,19 +58,12 @@ impl ChunkPool {
     #[inline]
     pub fn put(&mut self, chunk: Chunk) {
         self.in_use = self.in_use.saturating_sub(1);
-        if self.resting {
-            return;
-        }
-        if chunk.lent == 0 {
-            if self.idle.len() < MAX_IDLE {
-                let mut bytes = chunk.bytes;
-                bytes.clear();
-                self.idle.push(bytes);
-            }
-        } else if self.lent.len() < MAX_LENT {
-            let mut handle = chunk.bytes;
-            handle.clear();
-            self.lent.push_back(handle);
+        if chunk.lent == 0 && self.idle.len() < self.keeps {
+            let mut bytes = chunk.bytes;
+            bytes.clear();
+            self.idle.push(bytes);
+        } else {
+            self.put_slowly(chunk);
         }
     }
 
@@ -80,7 +71,7 @@ impl ChunkPool {
     pub fn rest(&mut self) {
         self.idle = Vec::new();
         self.lent = VecDeque::new();
-        self.resting = true;
+        self.keeps = 0;
     }
 
     /// Bytes in chunks that were taken and not put back.
@@ -91,6 +82,14 @@ impl ChunkPool {
     /// Bytes in chunks that wait to be taken.
     pub fn bytes_idle(&self) -> usize {
         self.idle.len() * CHUNK
+    }
+
+    fn put_slowly(&mut self, chunk: Chunk) {
+        if chunk.lent > 0 && self.lent.len() < self.keeps {
+            let mut handle = chunk.bytes;
+            handle.clear();
+            self.lent.push_back(handle);
+        }
     }
 
     fn take_slowly(&mut self) -> Chunk {

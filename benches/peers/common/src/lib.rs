@@ -15,9 +15,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest UDP payload that any stack sends: an Ethernet frame less an IPv6 and a UDP header.
-pub const PAYLOAD: u16 = 1452;
-
 /// How long a connection lives without a sign of life.
 pub const IDLE: Duration = Duration::from_secs(30);
 
@@ -41,6 +38,9 @@ pub struct Settings {
     /// Receive windows of streams and of the connection, and the send buffer
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = units::size)]
     pub window: u64,
+    /// The largest UDP payload to send; otherwise an Ethernet frame less an IPv6 and a UDP header
+    #[arg(long, value_name = "N", default_value = "1452")]
+    pub mtu: u16,
 }
 
 /// `server …`
@@ -148,10 +148,22 @@ pub fn exit(done: Result<(), Error>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", whole(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, for some stacks say of a connection only that it was lost.
+fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
+    }
+    text
 }
 
 /// Tells where a server listens.

@@ -52,15 +52,38 @@ struct Peer {
     cids: Vec<Vec<u8>>,
     dirty: bool,
     armed: Option<Instant>,
-    /// The next stream that this side opens, and the next that the peer does.
+    /// The next stream that this side opens.
     next_local: u64,
-    next_remote: u64,
-    arrived: VecDeque<u64>,
+    arrivals: Arrivals,
     waiting: Option<Waker>,
     readers: HashMap<u64, Waker>,
     writers: HashMap<u64, Waker>,
     /// Those whose stream is beyond the peer's limit.
     limited: Vec<Waker>,
+}
+
+/// The bidirectional streams of a client, in the order in which their first bytes come. That may be another one than that of their numbers, and a
+/// stream of which nothing came is none for quiche: who reads from it too early is told that it is over.
+#[derive(Default)]
+struct Arrivals {
+    queue: VecDeque<u64>,
+    /// Above all that came.
+    next: u64,
+    /// Below `next`, and nothing came of them.
+    skipped: BTreeSet<u64>,
+}
+
+impl Arrivals {
+    /// Something came.
+    fn note(&mut self, id: u64) {
+        if id >= self.next {
+            self.skipped.extend((self.next..id).step_by(4));
+            self.next = id + 4;
+            self.queue.push_back(id);
+        } else if self.skipped.remove(&id) {
+            self.queue.push_back(id);
+        }
+    }
 }
 
 impl Peer {
@@ -76,10 +99,8 @@ impl Peer {
             return self.wake_all();
         }
         while let Some(id) = self.quic.stream_readable_next() {
-            // Peers open streams in order; one that is skipped was opened as well.
-            while self.quic.is_server() && self.next_remote <= id {
-                self.arrived.push_back(self.next_remote);
-                self.next_remote += 4;
+            if self.quic.is_server() {
+                self.arrivals.note(id);
             }
             self.readers.remove(&id).into_iter().for_each(Waker::wake);
         }
@@ -89,7 +110,7 @@ impl Peer {
         if self.quic.peer_streams_left_bidi() > 0 {
             self.limited.drain(..).for_each(Waker::wake);
         }
-        if !self.arrived.is_empty() || self.quic.is_established() {
+        if !self.arrivals.queue.is_empty() || self.quic.is_established() {
             self.waiting.take().into_iter().for_each(Waker::wake);
         }
     }
@@ -114,8 +135,7 @@ impl State {
             dirty: false,
             armed: None,
             next_local: 0,
-            next_remote: 0,
-            arrived: VecDeque::new(),
+            arrivals: Arrivals::default(),
             waiting: None,
             readers: HashMap::new(),
             writers: HashMap::new(),
@@ -279,7 +299,7 @@ impl Connection {
     }
 
     pub(crate) async fn accept(&self) -> Option<Stream> {
-        let id = self.wait(|peer| peer.arrived.pop_front()).await?;
+        let id = self.wait(|peer| peer.arrivals.queue.pop_front()).await?;
         Some(Stream { shared: Arc::clone(&self.shared), key: self.key, id })
     }
 
@@ -389,6 +409,8 @@ struct Driver {
     out: Box<[u8]>,
     /// What is in `out` and has to be sent first: its length, the length of each datagram, and to whom.
     pending: Option<(usize, usize, SocketAddr)>,
+    /// A datagram of the same connection that lies behind that: where, its length, and to whom.
+    carried: Option<(usize, usize, SocketAddr)>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -398,6 +420,7 @@ impl Driver {
             buffers: vec![vec![0; 65_536]; BATCH_SIZE],
             out: vec![0; BUFFER].into(),
             pending: None,
+            carried: None,
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             shared,
             offload,
@@ -460,15 +483,24 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Fills `out` from one connection, with datagrams of the largest size but for the last. Returns whether there was anything.
+    /// Fills `out` from one connection, with datagrams of one size but for the last, which may be shorter: quiche puts one STREAM frame in
+    /// each, so that many are short. One that is longer has to wait for the next batch. Returns whether there was anything.
     fn fill(&mut self, peer: &mut Peer) -> bool {
-        let segment = peer.quic.max_send_udp_payload_size();
-        let most = self.offload.max_gso_segments().min(self.out.len() / segment);
-        let (mut len, mut to) = (0, None);
-        for _ in 0..most {
-            let Ok((written, info)) = peer.quic.send(&mut self.out[len..len + segment]) else { break };
-            len += written;
-            to = Some(info.to);
+        let (room, most) = (peer.quic.max_send_udp_payload_size(), self.offload.max_gso_segments());
+        let (mut len, mut segment, mut count, mut to) = (0, 0, 0, None);
+        if let Some((at, size, destination)) = self.carried.take() {
+            self.out.copy_within(at..at + size, 0);
+            (len, segment, count, to) = (size, size, 1, Some(destination));
+        }
+        while count < most && len + room <= self.out.len() {
+            let Ok((written, info)) = peer.quic.send(&mut self.out[len..len + room]) else { break };
+            if count == 0 {
+                segment = written;
+            } else if written > segment {
+                self.carried = Some((len, written, info.to));
+                break;
+            }
+            (len, count, to) = (len + written, count + 1, Some(info.to));
             if written < segment || len >= peer.quic.send_quantum() {
                 break;
             }
@@ -538,5 +570,20 @@ impl Future for Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_arrive_once_with_their_first_byte_in_any_order() {
+        let mut arrivals = Arrivals::default();
+        for id in [8, 0, 8, 0, 16, 4, 12, 4, 16, 20] {
+            arrivals.note(id);
+        }
+        assert_eq!(arrivals.queue, [8, 0, 16, 4, 12, 20]);
+        assert!(arrivals.skipped.is_empty());
     }
 }

@@ -4,7 +4,7 @@ mod endpoint;
 
 use bytes::Bytes;
 use endpoint::{Connection, Endpoint, Stream};
-use peer_common::{ClientArgs, Congestion, IDLE, PAYLOAD, ServerArgs, Settings, Stack};
+use peer_common::{ClientArgs, Congestion, IDLE, ServerArgs, Settings, Stack};
 use quic_perf::{Ask, Datagrams, Error, RecvHalf, SendHalf, Service, Tally};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -44,8 +44,8 @@ fn config(settings: &Settings) -> Result<quiche::Config, Error> {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION)?;
     config.set_application_protos(&[quic_perf::ALPN.as_bytes()])?;
     config.set_max_idle_timeout(IDLE.as_millis() as u64);
-    config.set_max_recv_udp_payload_size(usize::from(PAYLOAD));
-    config.set_max_send_udp_payload_size(usize::from(PAYLOAD));
+    config.set_max_recv_udp_payload_size(usize::from(settings.mtu));
+    config.set_max_send_udp_payload_size(usize::from(settings.mtu));
     config.set_initial_max_data(settings.window);
     config.set_initial_max_stream_data_bidi_local(settings.window);
     config.set_initial_max_stream_data_bidi_remote(settings.window);

@@ -1,13 +1,15 @@
 //! The perf protocol on quinn.
 
 use bytes::Bytes;
-use peer_common::{ClientArgs, Congestion, IDLE, PAYLOAD, ServerArgs, Settings, Stack};
+use peer_common::{ClientArgs, Congestion, IDLE, ServerArgs, Settings, Stack};
 use quic_perf::{Ask, Datagrams, Error, RecvHalf, SendHalf, Service, Tally};
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, Endpoint, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream, SendStream, TransportConfig, VarInt,
+};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ impl Stack for Quinn {
         let tls = QuicClientConfig::try_from(peer_common::rustls_client(args)?)?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(transport(&args.settings)?);
-        let mut endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let mut endpoint = endpoint(&args.settings, None, ([127, 0, 0, 1], 0).into())?;
         endpoint.set_default_client_config(config);
         Ok(Dialer { endpoint, server: args.addr })
     }
@@ -36,15 +38,27 @@ impl Stack for Quinn {
         let tls = QuicServerConfig::try_from(peer_common::rustls_server(args)?)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
         config.transport_config(transport(&args.settings)?);
-        let endpoint = Endpoint::server(config, args.listen)?;
+        let endpoint = endpoint(&args.settings, Some(config), args.listen)?;
         Ok((endpoint.local_addr()?, accept(endpoint, service)))
     }
+}
+
+fn endpoint(
+    settings: &Settings,
+    server: Option<quinn::ServerConfig>,
+    addr: SocketAddr,
+) -> Result<Endpoint, Error> {
+    let mut config = EndpointConfig::default();
+    // By default peers are told that 1472 bytes are the most.
+    config.max_udp_payload_size(settings.mtu.max(1472))?;
+    let runtime = quinn::default_runtime().ok_or("tokio does not run")?;
+    Ok(Endpoint::new(config, server, UdpSocket::bind(addr)?, runtime)?)
 }
 
 fn transport(settings: &Settings) -> Result<Arc<TransportConfig>, Error> {
     let window = VarInt::from_u64(settings.window)?;
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(PAYLOAD);
+    mtu.upper_bound(settings.mtu);
     let controller: Arc<dyn ControllerFactory + Send + Sync> = match settings.cc {
         Congestion::Cubic => Arc::new(CubicConfig::default()),
         Congestion::Newreno => Arc::new(NewRenoConfig::default()),

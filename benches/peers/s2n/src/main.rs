@@ -1,7 +1,7 @@
 //! The perf protocol on s2n-quic.
 
 use bytes::Bytes;
-use peer_common::{ClientArgs, Congestion, IDLE, PAYLOAD, ServerArgs, Settings, Stack};
+use peer_common::{ClientArgs, Congestion, IDLE, ServerArgs, Settings, Stack};
 use quic_perf::{Ask, Datagrams, Error, RecvHalf, SendHalf, Service, Tally};
 use s2n_quic::client::Connect;
 use s2n_quic::connection::Handle;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// s2n-quic counts the IP and UDP headers.
-const MTU: u16 = PAYLOAD + 28;
+const HEADERS: u16 = 28;
 
 fn main() -> ExitCode {
     peer_common::main::<S2n>()
@@ -34,7 +34,7 @@ impl Stack for S2n {
             .build()?;
         let io = io::tokio::Builder::default()
             .with_receive_address(([127, 0, 0, 1], 0).into())?
-            .with_max_mtu(MTU)?
+            .with_max_mtu(args.settings.mtu + HEADERS)?
             .build()?;
         let builder = Client::builder().with_tls(tls)?.with_io(io)?.with_limits(limits(&args.settings)?)?;
         let client = match args.settings.cc {
@@ -53,8 +53,10 @@ impl Stack for S2n {
             .with_certificate(args.cert.as_path(), args.key.as_path())?
             .with_application_protocols([quic_perf::ALPN].iter())?
             .build()?;
-        let io =
-            io::tokio::Builder::default().with_receive_address(args.listen)?.with_max_mtu(MTU)?.build()?;
+        let io = io::tokio::Builder::default()
+            .with_receive_address(args.listen)?
+            .with_max_mtu(args.settings.mtu + HEADERS)?
+            .build()?;
         let builder = Server::builder().with_tls(tls)?.with_io(io)?.with_limits(limits(&args.settings)?)?;
         let server = match args.settings.cc {
             Congestion::Cubic => builder.with_congestion_controller(Cubic::default())?.start()?,

@@ -3,9 +3,10 @@
 //! TCP has no streams, so each of them is a connection, which is kept and used again: a connection of the workload's is a pool. There being
 //! no end of a stream either, the client says first how long the answer shall be and how long its own message is.
 
-use peer_common::{ClientArgs, ServerArgs, Stack};
+use peer_common::{ClientArgs, Congestion, ServerArgs, Stack};
 use quic_perf::{Ask, Body, Datagrams, Error, Service, Tally};
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ impl Stack for Tcp {
 
     async fn client(args: &ClientArgs) -> Result<Dialer, Error> {
         let tls = TlsConnector::from(Arc::new(peer_common::rustls_client(args)?));
-        Ok(Dialer { tls, server: args.addr })
+        Ok(Dialer { tls, server: args.addr, cc: args.settings.cc })
     }
 
     async fn server(
@@ -41,8 +42,24 @@ impl Stack for Tcp {
     ) -> Result<(SocketAddr, impl Future<Output = ()>), Error> {
         let tls = TlsAcceptor::from(Arc::new(peer_common::rustls_server(args)?));
         let listener = TcpListener::bind(args.listen).await?;
+        // Connections have it from here.
+        control(SockRef::from(&listener), args.settings.cc)?;
         Ok((listener.local_addr()?, accept(listener, tls, service)))
     }
+}
+
+/// Has the kernel control congestion in this way. It may be one that only root may choose.
+fn control(socket: SockRef<'_>, cc: Congestion) -> Result<(), Error> {
+    let name = match cc {
+        Congestion::Cubic => "cubic",
+        Congestion::Newreno => "reno",
+        Congestion::Bbr => "bbr",
+    };
+    // The kernel fills up with zeros.
+    if socket.tcp_congestion()?.split(|byte| *byte == 0).next() == Some(name.as_bytes()) {
+        return Ok(());
+    }
+    Ok(socket.set_tcp_congestion(name.as_bytes()).map_err(|error| format!("{name}: {error}"))?)
 }
 
 async fn accept(listener: TcpListener, tls: TlsAcceptor, service: Arc<Service>) {
@@ -96,12 +113,14 @@ async fn serve(mut stream: server::TlsStream<TcpStream>, service: &Service) -> R
 struct Dialer {
     tls: TlsConnector,
     server: SocketAddr,
+    cc: Congestion,
 }
 
 impl Dialer {
     async fn dial(&self) -> Result<client::TlsStream<TcpStream>, Error> {
         let stream = TcpStream::connect(self.server).await?;
         stream.set_nodelay(true)?;
+        control(SockRef::from(&stream), self.cc)?;
         Ok(self.tls.connect(ServerName::try_from("localhost")?, stream).await?)
     }
 }

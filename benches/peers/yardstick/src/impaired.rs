@@ -1,11 +1,12 @@
 //! Goodput through paths that are slow, long and lossy, by congestion controller.
 //!
-//! The paths are `quic perf path`: rate, delay, loss both ways, and a drop-tail queue of one bandwidth-delay product. Processors are idle
-//! for most of it, so that some measurements run at a time and nothing is pinned.
+//! The paths are `quic perf path`: rate, delay, loss both ways, and a drop-tail queue of one bandwidth-delay product; for TCP `perf-link` is the
+//! same between TUN devices. Processors are idle for most of it, so that some measurements run at a time and nothing is pinned.
 
 use crate::process::{Bench, Core};
 use crate::stacks::Stack;
-use crate::workloads::median;
+use crate::tunnel::Tunnel;
+use crate::workloads::{MTU, median};
 use quic_perf::{Error, Report};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -39,27 +40,60 @@ pub(crate) struct Goodput {
     pub(crate) mbit: Result<f64, String>,
 }
 
+/// All that was measured.
+pub(crate) struct Impaired {
+    pub(crate) all: Vec<Goodput>,
+    /// Why TCP is not among it, if it was to be.
+    pub(crate) no_tcp: Option<String>,
+}
+
+impl Path {
+    fn args(&self, seed: usize) -> Vec<String> {
+        let seed = seed.to_string();
+        let args = [
+            "--rate", self.rate, "--rtt", self.rtt, "--loss", self.loss, "--queue", self.queue, "--seed",
+            &seed,
+        ];
+        args.map(str::to_owned).to_vec()
+    }
+}
+
 /// One run to be done.
 struct Job<'a> {
     stack: &'a Stack,
+    link: &'a str,
     path: usize,
     controller: &'static str,
     round: usize,
 }
 
 /// Measures all stacks with all controllers on all paths. A stack that does not have a controller is left out there.
-pub(crate) fn measure(bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f64) -> Vec<Goodput> {
-    let Some(quic) = stacks.iter().find(|stack| stack.name == "quic") else { return Vec::new() };
+pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize, seconds: f64) -> Impaired {
+    let quic = &stacks[0];
+    let mut no_tcp = None;
+    let mut is_possible = |stack: &Stack, controller: &str| match stack.udp {
+        true => bench.server(stack, Core::Any, controller, MTU).is_ok(),
+        false => {
+            let tunnel = Tunnel::start(bench, link, &PATHS[0].args(1));
+            no_tcp = tunnel.as_ref().err().map(ToString::to_string);
+            tunnel.is_ok_and(|tunnel| bench.server(stack, tunnel.server(), controller, MTU).is_ok())
+        }
+    };
     let kinds: Vec<(&Stack, &'static str)> = stacks
         .iter()
-        .filter(|stack| stack.udp)
         .flat_map(|stack| CONTROLLERS.iter().map(move |controller| (stack, *controller)))
-        .filter(|(stack, controller)| bench.server(stack, Core::Any, controller).is_ok())
+        .filter(|(stack, controller)| is_possible(stack, controller))
         .collect();
     let mut jobs = Vec::new();
     for round in 0..rounds {
         for path in 0..PATHS.len() {
-            jobs.extend(kinds.iter().map(|&(stack, controller)| Job { stack, path, controller, round }));
+            jobs.extend(kinds.iter().map(|&(stack, controller)| Job {
+                stack,
+                link,
+                path,
+                controller,
+                round,
+            }));
         }
     }
     let (next, done) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
@@ -91,21 +125,28 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], rounds: usize, seconds: f
         };
         all.push(Goodput { stack: stack.name, path, controller, mbit });
     }
-    all
+    Impaired { all, no_tcp }
 }
 
 impl Job<'_> {
     fn run(&self, bench: &Bench, quic: &Stack, seconds: f64) -> Result<f64, Error> {
-        let path = &PATHS[self.path];
-        let (_server, address) = bench.server(self.stack, Core::Any, self.controller)?;
-        let seed = (self.round + 1).to_string();
-        let args = [
-            "--rate", path.rate, "--rtt", path.rtt, "--loss", path.loss, "--queue", path.queue, "--seed",
-            &seed,
-        ];
-        let (_path, address) = bench.path(quic, address, &args.map(str::to_owned))?;
+        let args = PATHS[self.path].args(self.round + 1);
         let load = ["download".to_owned(), "--duration".to_owned(), format!("{seconds}s")];
-        let mut client = bench.client(self.stack, Core::Any, address, self.controller, &load)?;
+        let (stack, cc) = (self.stack, self.controller);
+        // What is started last ends first.
+        let (tunnel, _server, _path, mut client);
+        if stack.udp {
+            let (running, address) = bench.server(stack, Core::Any, cc, MTU)?;
+            _server = running;
+            let (running, address) = bench.path(quic, address, &args)?;
+            _path = running;
+            client = bench.client(stack, Core::Any, address, cc, MTU, &load)?;
+        } else {
+            tunnel = Tunnel::start(bench, self.link, &args)?;
+            let (running, address) = bench.server(stack, tunnel.server(), cc, MTU)?;
+            _server = running;
+            client = bench.client(stack, tunnel.client(), address, cc, MTU, &load)?;
+        }
         let report: Report = serde_json::from_str(&client.end(Duration::from_secs_f64(seconds + 30.0))?)?;
         Ok(report.received_bytes as f64 * 8e-6 / report.seconds)
     }
@@ -115,7 +156,7 @@ impl Job<'_> {
             Ok(mbit) => format!("{mbit:.1} Mbit/s"),
             Err(error) => error.clone(),
         };
-        let Self { stack, controller, round, path } = self;
+        let Self { stack, controller, round, path, .. } = self;
         eprintln!(
             "impaired   {:>2}  {:<9} {controller:<8} {:<24} {told}",
             round + 1,

@@ -10,6 +10,7 @@ mod plot;
 mod process;
 mod results;
 mod stacks;
+mod tunnel;
 mod workloads;
 
 use clap::Parser;
@@ -87,8 +88,9 @@ fn run(args: &Args) -> Result<(), Error> {
         results.add(workload, workload.measure(&bench, &stacks, args.rounds, seconds));
     }
     if args.wants("impaired") {
+        let seconds = if args.quick { 1.0 } else { 6.0 };
         results.impaired =
-            impaired::measure(&bench, &stacks, args.rounds.min(3), if args.quick { 1.0 } else { 6.0 });
+            Some(impaired::measure(&bench, &stacks, &stacks::link(&root), args.rounds.min(3), seconds));
     }
     let facts = machine::facts(&root, &load, begun.elapsed(), args.rounds);
     std::fs::create_dir_all(out.join("plots"))?;

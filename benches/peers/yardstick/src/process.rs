@@ -29,10 +29,12 @@ pub(crate) struct Bench {
 
 /// Which core a process is pinned to.
 #[derive(Clone, Copy)]
-pub(crate) enum Core {
+pub(crate) enum Core<'a> {
     Server,
     Client,
     Any,
+    /// Any, in this network namespace, which has this address.
+    Inside(&'a str, &'a str),
 }
 
 impl Bench {
@@ -51,15 +53,13 @@ impl Bench {
         self.folder.join(name).display().to_string()
     }
 
-    fn start(&self, core: Core, command: &[String]) -> Result<Running, Error> {
+    pub(crate) fn start(&self, core: Core<'_>, command: &[String]) -> Result<Running, Error> {
         let mut words: Vec<String> = Vec::new();
-        let core = match core {
-            Core::Server => Some(&self.cores[0]),
-            Core::Client => Some(&self.cores[1]),
-            Core::Any => None,
-        };
-        if let Some(core) = core {
-            words.extend(["taskset", "-c", core].map(str::to_owned));
+        match core {
+            Core::Server => words.extend(["taskset", "-c", &self.cores[0]].map(str::to_owned)),
+            Core::Client => words.extend(["taskset", "-c", &self.cores[1]].map(str::to_owned)),
+            Core::Inside(namespace, _) => words.extend(["ip", "netns", "exec", namespace].map(str::to_owned)),
+            Core::Any => {}
         }
         words.extend(command.iter().cloned());
         let mut child = Command::new(&words[0])
@@ -74,12 +74,23 @@ impl Bench {
     }
 
     /// A stack's server.
-    pub(crate) fn server(&self, stack: &Stack, core: Core, cc: &str) -> Result<(Running, SocketAddr), Error> {
+    pub(crate) fn server(
+        &self,
+        stack: &Stack,
+        core: Core<'_>,
+        cc: &str,
+        mtu: &str,
+    ) -> Result<(Running, SocketAddr), Error> {
         let mut command = stack.command();
         let (cert, key) = (self.at("cert.pem"), self.at("key.pem"));
-        let args = ["server", "--listen", "127.0.0.1:0", "--json", "--cert", &cert, "--key", &key];
+        let listen = if let Core::Inside(_, address) = core {
+            format!("{address}:0")
+        } else {
+            "127.0.0.1:0".to_owned()
+        };
+        let args = ["server", "--listen", &listen, "--json", "--cert", &cert, "--key", &key];
         command.extend(args.map(str::to_owned));
-        command.extend(settings(cc));
+        command.extend(settings(cc, mtu));
         self.start(core, &command)?.listening()
     }
 
@@ -100,9 +111,10 @@ impl Bench {
     pub(crate) fn client(
         &self,
         stack: &Stack,
-        core: Core,
+        core: Core<'_>,
         to: SocketAddr,
         cc: &str,
+        mtu: &str,
         load: &[String],
     ) -> Result<Running, Error> {
         let mut command = stack.command();
@@ -113,16 +125,22 @@ impl Bench {
             command[stack.command().len() + 1] = format!("localhost:{}", to.port());
             command.extend(["--connect".to_owned(), to.to_string()]);
         }
-        command.extend(settings(cc));
+        command.extend(settings(cc, mtu));
         command.extend(load.iter().cloned());
         self.start(core, &command)
     }
 
     /// A server and a client, each on its core.
-    pub(crate) fn run(&self, stack: &Stack, load: &[String], limit: Duration) -> Result<Outcome, Error> {
-        let (mut server, address) = self.server(stack, Core::Server, "cubic")?;
+    pub(crate) fn run(
+        &self,
+        stack: &Stack,
+        load: &[String],
+        mtu: &str,
+        limit: Duration,
+    ) -> Result<Outcome, Error> {
+        let (mut server, address) = self.server(stack, Core::Server, "cubic", mtu)?;
         let before = server.resident();
-        let mut client = self.client(stack, Core::Client, address, "cubic", load)?;
+        let mut client = self.client(stack, Core::Client, address, "cubic", mtu, load)?;
         let mut grown = None;
         if load[0] == "idle" {
             client.wait_for("connections are open")?;
@@ -144,8 +162,8 @@ impl Drop for Bench {
 }
 
 /// The same for all: windows of 8 MiB for streams and connections.
-fn settings(cc: &str) -> [String; 4] {
-    ["--cc", cc, "--window", "8MiB"].map(str::to_owned)
+fn settings(cc: &str, mtu: &str) -> [String; 6] {
+    ["--cc", cc, "--window", "8MiB", "--mtu", mtu].map(str::to_owned)
 }
 
 /// A process in the background.
@@ -157,11 +175,22 @@ pub(crate) struct Running {
 impl Running {
     /// Waits until it tells where it listens.
     fn listening(mut self) -> Result<(Self, SocketAddr), Error> {
+        let address = self.line("listening on ")?.parse()?;
+        Ok((self, address))
+    }
+
+    /// Waits until it says so.
+    pub(crate) fn ready(mut self, says: &str) -> Result<Self, Error> {
+        self.line(says)?;
+        Ok(self)
+    }
+
+    /// Waits for a line that begins so, and gives the rest of it.
+    fn line(&mut self, begin: &str) -> Result<String, Error> {
         let mut line = String::new();
         while self.out.read_line(&mut line)? > 0 {
-            if let Some(address) = line.trim().strip_prefix("listening on ") {
-                let address = address.parse()?;
-                return Ok((self, address));
+            if let Some(rest) = line.trim().strip_prefix(begin) {
+                return Ok(rest.to_owned());
             }
             line.clear();
         }

@@ -44,6 +44,11 @@ impl Stack {
     }
 }
 
+/// What joins TUN devices.
+pub(crate) fn link(root: &Path) -> String {
+    target(&root.join("benches/peers")).join("release/perf-link").display().to_string()
+}
+
 /// The project that this program was built from.
 pub(crate) fn project() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

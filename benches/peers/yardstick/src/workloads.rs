@@ -5,8 +5,13 @@ use crate::stacks::Stack;
 use std::time::Duration;
 
 /// What `--only` takes.
-pub(crate) const NAMES: [&str; 8] =
-    ["download", "upload", "rr", "rr1", "mixed", "handshake", "idle", "impaired"];
+pub(crate) const NAMES: [&str; 9] =
+    ["download", "upload", "jumbo", "rr", "rr1", "mixed", "handshake", "idle", "impaired"];
+
+/// An Ethernet frame less an IPv6 and a UDP header.
+pub(crate) const MTU: &str = "1452";
+/// What nearly fits a jumbo frame.
+const JUMBO: &str = "8900";
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -17,6 +22,8 @@ pub(crate) struct Workload {
     /// How long it runs.
     pub(crate) seconds: f64,
     args: &'static [&'static str],
+    /// The largest UDP payload.
+    mtu: &'static str,
     pub(crate) rows: &'static [Row],
 }
 
@@ -73,6 +80,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "Download, one stream",
         seconds: 1.5,
         args: &["download"],
+        mtu: MTU,
         rows: &[RATE, COST, CLIENT],
     },
     Workload {
@@ -80,6 +88,15 @@ pub(crate) const ALL: &[Workload] = &[
         title: "Upload, one stream",
         seconds: 1.5,
         args: &["upload"],
+        mtu: MTU,
+        rows: &[RATE, COST, CLIENT],
+    },
+    Workload {
+        name: "jumbo",
+        title: "Download in datagrams of 8900 bytes",
+        seconds: 1.5,
+        args: &["download"],
+        mtu: JUMBO,
         rows: &[RATE, COST, CLIENT],
     },
     Workload {
@@ -87,6 +104,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "Requests of 64 B for 1 KiB, 100 at once",
         seconds: 1.5,
         args: &["rr"],
+        mtu: MTU,
         rows: &[REQUESTS, PER_REQUEST, P50, P99],
     },
     Workload {
@@ -94,6 +112,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "One request at a time",
         seconds: 1.0,
         args: &["rr", "--at-once", "1"],
+        mtu: MTU,
         rows: &[P50, P99, PER_REQUEST],
     },
     Workload {
@@ -101,6 +120,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "Ten requests at once beside a download",
         seconds: 1.5,
         args: &["mixed"],
+        mtu: MTU,
         rows: &[RATE, P50, P99],
     },
     Workload {
@@ -108,6 +128,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "Full handshakes, 8 at a time",
         seconds: 1.5,
         args: &["handshake"],
+        mtu: MTU,
         rows: &[HANDSHAKES, PER_HANDSHAKE, P50],
     },
     Workload {
@@ -115,6 +136,7 @@ pub(crate) const ALL: &[Workload] = &[
         title: "A thousand idle connections",
         seconds: 0.6,
         args: &["idle", "--count", "1000"],
+        mtu: MTU,
         rows: &[MEMORY],
     },
 ];
@@ -136,7 +158,7 @@ impl Workload {
             for turn in 0..stacks.len() {
                 // Not always after the same neighbour.
                 let at = (turn + round) % stacks.len();
-                let run = bench.run(&stacks[at], &load, limit).map_err(|error| error.to_string());
+                let run = bench.run(&stacks[at], &load, self.mtu, limit).map_err(|error| error.to_string());
                 self.tell(round, &stacks[at], &run);
                 runs[at].push(run);
             }

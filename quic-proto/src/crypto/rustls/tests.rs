@@ -85,6 +85,17 @@ fn exporters_agree(client: &End, server: &End) {
     assert!(!server.session.export_keying_material(&mut [0; 32], &[b'l'; 250], b""));
 }
 
+#[test]
+fn without_a_wish_it_is_aes_128() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let (mut client, mut server) = ends(&client_config(roots, &[b"two"]).unwrap(), &server, 1);
+    shake(&mut client, &mut server, 10_000).unwrap();
+    for end in [&client, &server] {
+        assert_eq!(end.session.cipher_suite(), Some("TLS_AES_128_GCM_SHA256"));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Heard(std::sync::Mutex<Vec<String>>);
 
