@@ -3,10 +3,10 @@
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
 //! Each time that the driver runs it takes a batch from the socket, at the cost of one system call, one look at the clock and one lock. It
-//! stops once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes each task that has
-//! something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave with the
-//! acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the last is
-//! looked at, and the two ends work at the same time.
+//! stops once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events,
+//! and wakes each task that has something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave
+//! with the acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the
+//! last is looked at, and the two ends work at the same time.
 //!
 //! Invariants: what was written to the send buffer stays there until the socket has taken it; meanwhile the protocol is not asked for
 //! more. What was received and not handled waits in the inbox; meanwhile the socket is not asked for more. A driver that lets tasks run first
