@@ -17,7 +17,7 @@
 //! found when the timer fires too early.
 
 use crate::shards::ShardList;
-use crate::state::{Shared, State};
+use crate::state::{ENOUGH, Shared, State};
 use crate::wakers::WakeList;
 use quic_proto::time::Instant;
 use quic_udp::{ReceiveBatch, SendBatch};
@@ -31,10 +31,6 @@ use tokio::time::Sleep;
 /// Sends of full batches before other tasks run and the socket is read again: a hundred microseconds' work. With one, the answers to what
 /// came in a batch would not leave together.
 const SENDS: usize = 2;
-
-/// How much work the application is given at once: what comes beyond that is handled after it had its turn. Less breaks up batches; with
-/// much more the two ends of many requests take turns.
-const ENOUGH: usize = 128;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,

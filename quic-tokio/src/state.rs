@@ -25,8 +25,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// What a step of a handshake costs, where a step of a request is 1.
-const HANDSHAKE_WORK: usize = 100;
+/// How much work the application is given at once, where an event of a stream is 1 and a step of a handshake all of it. Less breaks up
+/// batches of packets; with much more the two ends of many requests or handshakes take turns.
+pub(crate) const ENOUGH: usize = 64;
 
 /// What all handles of an endpoint point to.
 pub(crate) struct Shared {
@@ -266,18 +267,18 @@ impl State {
         }
     }
 
-    /// Hands events to those who wait for them. Returns how much work that gives the application, where a step of a request is 1.
+    /// Hands events to those who wait for them. Returns how much work that gives the application; [`ENOUGH`] or more is enough.
     pub(crate) fn dispatch(&mut self, wakes: &mut WakeList) -> usize {
         let mut work = 0;
         while let Some((handle, event)) = self.endpoint.poll_event() {
-            work += if matches!(event, Event::Stream(_)) { 1 } else { HANDSHAKE_WORK };
+            work += if matches!(event, Event::Stream(_)) { 1 } else { ENOUGH };
             if let Some(slot) = slot_of(&self.by_handle, &mut self.connections, handle) {
                 slot.on_event(event, wakes);
             }
         }
         let incoming = self.endpoint.stats().incoming;
         if std::mem::replace(&mut self.incoming_seen, incoming) != incoming {
-            work += HANDSHAKE_WORK;
+            work += ENOUGH;
             self.accepting.wake(wakes);
         }
         work
