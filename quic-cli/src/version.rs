@@ -19,7 +19,7 @@ pub(crate) enum Version {
     V1,
     /// Google QUIC, version 44
     Q044,
-    /// Both; a client prefers version 1
+    /// Both; a client begins with version 1, which quic-go 0.10 leaves unanswered: name q044 for that
     Any,
 }
 
