@@ -78,7 +78,8 @@ impl RecvStream {
     /// The next bytes, at most `max` (at least 1 is asked for), without a copy; `None` at the end of the stream. Cancel-safe, as
     /// [`read`](Self::read).
     ///
-    /// Below 4 KiB a copy by [`read`](Self::read) costs less. What is held back by the application counts no more towards the peer's windows, but does keep its memory.
+    /// Below 4 KiB a copy by [`read`](Self::read) costs less. What is held back by the application counts no more towards the peer's windows,
+    /// but does keep its memory.
     ///
     /// # Errors
     /// As [`read`](Self::read).

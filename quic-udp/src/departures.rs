@@ -10,12 +10,12 @@
 //! Invariant: a time that has passed is no error; the kernel sends at once then. Timers: none.
 
 use crate::departures::control::Control;
+use crate::sockopt;
 use quic_proto::time::Instant;
 use quinn_udp::Transmit;
 use socket2::{MsgHdr, SockAddr, Socket};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 
 /// Another handle on a socket, to send with times.
 pub(crate) struct Departures {
@@ -74,17 +74,8 @@ impl Departures {
 fn take_times(socket: &UdpSocket) -> io::Result<()> {
     // Without SOF_TXTIME_DEADLINE_MODE the time is when to send, not until when; fq reports no errors.
     let option = libc::sock_txtime { clockid: libc::CLOCK_MONOTONIC, flags: 0 };
-    // SAFETY: the descriptor is open; the option's value is a `sock_txtime` of the length that is given, which the kernel copies.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TXTIME,
-            (&raw const option).cast(),
-            size_of_val(&option) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: the option takes a `sock_txtime`, which has no pointers.
+    unsafe { sockopt::set(socket, libc::SO_TXTIME, &option) }
 }
 
 /// What `std::time::Instant` reads and does not tell.

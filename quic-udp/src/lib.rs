@@ -52,6 +52,8 @@ mod receive;
 mod send;
 mod shards;
 mod socket;
+#[cfg(target_os = "linux")]
+mod sockopt;
 mod stats;
 #[cfg(target_os = "linux")]
 mod timestamps;

@@ -4,9 +4,10 @@
 //! choose by the addresses. A load beyond the end of the datagram ends it with index 0. Timers: none.
 
 use super::{LONG_DCID, LONG_DCID_LEN, LONG_FORM, SHORT_DCID, Shards};
+use crate::sockopt;
 use libc::sock_filter;
+use std::io;
 use std::net::UdpSocket;
-use std::{io, os::fd::AsRawFd};
 
 const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
@@ -38,16 +39,6 @@ pub(super) fn program(shards: Shards) -> [sock_filter; 10] {
 #[allow(unsafe_code, reason = "no safe interface has this socket option")]
 pub(super) fn attach(socket: &UdpSocket, program: &[sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the descriptor is open; the option's value is a `sock_fprog` of the length that is given, which points to as many instructions
-    // as it says; the kernel copies them and keeps no pointer.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const program).cast(),
-            size_of_val(&program) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: the option takes a `sock_fprog`, which points to as many instructions as it says; the kernel copies them and keeps no pointer.
+    unsafe { sockopt::set(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program) }
 }
