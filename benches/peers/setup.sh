@@ -5,7 +5,7 @@ set -euo pipefail
 missing=()
 command -v cmake >/dev/null || missing+=(cmake)
 command -v c++ >/dev/null || missing+=(g++)
-ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
+compgen -G "/usr/lib/llvm-*/lib/libclang[.-][s0-9]*" >/dev/null || missing+=(libclang-dev)
 [[ ${#missing[@]} -gt 0 ]] || { echo "nothing is missing"; exit 0; }
 apt-get update
 apt-get install -y "${missing[@]}"

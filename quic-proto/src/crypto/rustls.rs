@@ -1,7 +1,7 @@
 //! TLS 1.3 by rustls (RFC 9001 §4), with ring or aws-lc-rs below it.
 //!
 //! [`RustlsClient`] and [`RustlsServer`] take any rustls configuration that can do QUIC; [`ClientOptions`] and [`ServerOptions`] make
-//! the common ones. rustls draws its own randomness and reads the wall clock to check certificates: those two do not come from the
+//! the common ones. They use aws-lc-rs where that feature is on, beside ring or alone: who turns it on wants it. rustls draws its own randomness and reads the wall clock to check certificates: those two do not come from the
 //! caller.
 //!
 //! Early data is switched off in configurations that enable it, since nothing above this module offers or takes it.
@@ -15,6 +15,11 @@ pub(super) use keys::{RustlsHeaderKey, RustlsPacketKey};
 pub use options::{CipherChoice, ClientOptions, Identity, ServerOptions};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use options::{client_config, server_config};
+
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) use ::rustls::crypto::aws_lc_rs::default_provider;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+pub(crate) use ::rustls::crypto::ring::default_provider;
 
 use super::{TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
 use ::rustls::pki_types::ServerName;

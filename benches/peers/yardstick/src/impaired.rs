@@ -4,7 +4,7 @@
 //! same between TUN devices. Processors are idle for most of it, so that some measurements run at a time and nothing is pinned.
 
 use crate::process::{Bench, Core};
-use crate::stacks::Stack;
+use crate::stacks::{Kind, Stack};
 use crate::tunnel::Tunnel;
 use crate::workloads::{MTU, median};
 use quic_perf::{Error, Report};
@@ -47,6 +47,35 @@ pub(crate) struct Impaired {
     pub(crate) no_tcp: Option<String>,
 }
 
+impl Goodput {
+    /// Which of [`CONTROLLERS`] it is by what it does, whatever the stack calls it.
+    fn family(&self) -> &'static str {
+        match (self.stack, self.controller) {
+            ("quiche", "cubic") => "cubic-tolerant",
+            (_, controller) => controller,
+        }
+    }
+
+    pub(crate) fn title(&self) -> String {
+        let own_name = if self.family() == self.controller { "" } else { " (its cubic)" };
+        format!("{}, {}{own_name}", self.family(), self.stack)
+    }
+}
+
+impl Impaired {
+    /// The stacks with this controller or its like, each on all paths in order.
+    pub(crate) fn rows(&self, family: &str) -> Vec<Vec<&Goodput>> {
+        let first = self.all.iter().filter(|one| one.path == 0 && one.family() == family);
+        first
+            .map(|first| {
+                let same =
+                    |one: &&Goodput| (one.stack, one.controller) == (first.stack, first.controller);
+                self.all.iter().filter(same).collect()
+            })
+            .collect()
+    }
+}
+
 impl Path {
     fn args(&self, seed: usize) -> Vec<String> {
         let seed = seed.to_string();
@@ -71,7 +100,7 @@ struct Job<'a> {
 pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize, seconds: f64) -> Impaired {
     let quic = &stacks[0];
     let mut no_tcp = None;
-    let mut is_possible = |stack: &Stack, controller: &str| match stack.udp {
+    let mut is_possible = |stack: &Stack, controller: &str| match stack.kind != Kind::Tcp {
         true => bench.server(stack, Core::Any, controller, MTU).is_ok(),
         false => {
             let tunnel = Tunnel::start(bench, link, &PATHS[0].args(1));
@@ -81,6 +110,7 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize
     };
     let kinds: Vec<(&Stack, &'static str)> = stacks
         .iter()
+        .filter(|stack| stack.kind != Kind::QuicOn)
         .flat_map(|stack| CONTROLLERS.iter().map(move |controller| (stack, *controller)))
         .filter(|(stack, controller)| is_possible(stack, controller))
         .collect();
@@ -135,7 +165,7 @@ impl Job<'_> {
         let (stack, cc) = (self.stack, self.controller);
         // What is started last ends first.
         let (tunnel, _server, _path, mut client);
-        if stack.udp {
+        if stack.kind != Kind::Tcp {
             let (running, address) = bench.server(stack, Core::Any, cc, MTU)?;
             _server = running;
             let (running, address) = bench.path(quic, address, &args)?;

@@ -88,7 +88,7 @@ fn run(args: &Args) -> Result<(), Error> {
         results.add(workload, workload.measure(&bench, &stacks, args.rounds, seconds));
     }
     if args.wants("impaired") {
-        let seconds = if args.quick { 1.0 } else { 6.0 };
+        let seconds = if args.quick { 1.0 } else { 10.0 };
         results.impaired =
             Some(impaired::measure(&bench, &stacks, &stacks::link(&root), args.rounds.min(3), seconds));
     }

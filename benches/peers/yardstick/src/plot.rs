@@ -9,8 +9,16 @@ use std::path::Path;
 pub(crate) struct Panel {
     pub(crate) title: String,
     pub(crate) digits: usize,
-    /// Names and lengths; `None` is a failure.
-    pub(crate) bars: Vec<(String, Option<f64>)>,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// What a stack reached.
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    /// It stands out.
+    pub(crate) ours: bool,
+    /// `None` is a failure.
+    pub(crate) value: Option<f64>,
 }
 
 const WIDTH: i32 = 360;
@@ -28,13 +36,13 @@ pub(crate) fn draw(path: &Path, title: &str, panels: &[Panel]) -> Result<(), Err
     for (at, panel) in panels.iter().enumerate() {
         let left = 16 + WIDTH * at as i32;
         area.draw(&Text::new(panel.title.clone(), (left, 38), ("sans-serif", 13)))?;
-        let longest = panel.bars.iter().filter_map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
-        for (row, (name, value)) in panel.bars.iter().enumerate() {
+        let longest = panel.bars.iter().filter_map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
+        for (row, Bar { name, ours, value }) in panel.bars.iter().enumerate() {
             let top = HEAD + BAR * row as i32;
             area.draw(&Text::new(name.clone(), (left, top + 4), ("sans-serif", 12)))?;
             let length = value.map_or(0, |value| (f64::from(WIDTH - LABEL - 90) * value / longest) as i32);
             let bar = [(left + LABEL, top + 2), (left + LABEL + length, top + BAR - 4)];
-            let colour = if name.split(", ").any(|word| word == "quic") {
+            let colour = if *ours {
                 RGBColor(31, 119, 180)
             } else {
                 RGBColor(174, 184, 196)

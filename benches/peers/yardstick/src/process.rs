@@ -6,9 +6,10 @@ use crate::stacks::Stack;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use quic_perf::{Error, Report, ServerReport};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(crate) struct Outcome {
     pub(crate) grown: Option<u64>,
 }
 
-/// A core of its own for either end, and a certificate.
+/// A core of its own for either end, and certificates.
 pub(crate) struct Bench {
     cores: [String; 2],
     folder: PathBuf,
@@ -37,13 +38,27 @@ pub(crate) enum Core<'a> {
     Inside(&'a str, &'a str),
 }
 
+/// A certificate authority's certificate, and one that it gave to localhost, with its key.
+///
+/// Not one that is signed with its own key: those who use OpenSSL's descendants do not check such a signature, rustls does.
+fn write_certificates(folder: &Path) -> Result<(), Error> {
+    let mut authority = CertificateParams::new([])?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "yardstick");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &authority)?;
+    std::fs::write(folder.join("ca.pem"), authority.pem())?;
+    std::fs::write(folder.join("cert.pem"), leaf.pem())?;
+    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
+    Ok(())
+}
+
 impl Bench {
     pub(crate) fn new() -> Result<Self, Error> {
         let folder = std::env::temp_dir().join(format!("yardstick-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        std::fs::write(folder.join("cert.pem"), made.cert.pem())?;
-        std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
+        write_certificates(&folder)?;
         let count = std::thread::available_parallelism()?.get();
         let cores = if count > 1 { ["0", "1"] } else { ["0", "0"] };
         Ok(Self { cores: cores.map(str::to_owned), folder })
@@ -119,8 +134,8 @@ impl Bench {
     ) -> Result<Running, Error> {
         let mut command = stack.command();
         command
-            .extend(["client", &to.to_string(), "--json", "--ca", &self.at("cert.pem")].map(str::to_owned));
-        if stack.name == "quic" {
+            .extend(["client", &to.to_string(), "--json", "--ca", &self.at("ca.pem")].map(str::to_owned));
+        if stack.kind.is_ours() {
             // The certificate is for the name.
             command[stack.command().len() + 1] = format!("localhost:{}", to.port());
             command.extend(["--connect".to_owned(), to.to_string()]);

@@ -1,8 +1,8 @@
 //! The tables.
 
 use crate::impaired::{CONTROLLERS, Impaired, PATHS};
-use crate::plot::{self, Panel};
-use crate::stacks::Stack;
+use crate::plot::{self, Bar, Panel};
+use crate::stacks::{Kind, Stack};
 use crate::workloads::{Figures, Row, Workload};
 use quic_perf::Error;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// All that was measured.
 pub(crate) struct Results {
-    stacks: Vec<&'static str>,
+    stacks: Vec<Stack>,
     workloads: Vec<(&'static Workload, Vec<Figures>)>,
     pub(crate) impaired: Option<Impaired>,
 }
@@ -20,17 +20,17 @@ const SETTINGS: &str = "\
 Server and client are two processes on the loopback interface, each pinned to a core; on each workload the stacks take turns, round after
 round, and the median of the rounds counts. Processor time is that of both processes, kernel included. All stacks have the same UDP payload
 of at most 1452 bytes (8900 where that is said, which does not concern TCP), receive windows of 8 MiB for streams and connections, and send
-buffers of as much where they can be set; 256 streams; TLS 1.3 with a P-256 certificate that the client verifies; no resumption; CUBIC,
+buffers of as much where they can be set; 256 streams; TLS 1.3 with a P-256 certificate from an authority that the client trusts; no resumption; CUBIC,
 TCP's too, whatever the system's default. GSO, GRO, pacing, cipher suites and delays of acknowledgements are as each library has them by
-default. quic, quinn, noq and TCP use rustls with ring; s2n-quic uses s2n-tls with AWS-LC, quiche BoringSSL. All but quiche bring their own
-sockets; quiche is driven over tokio with GSO and GRO by `quiche/src/endpoint.rs`, without pacing. TCP has a connection for each stream. The
-last column is quic's figure against the best of the other QUIC stacks: above 1 is better where more is, below 1 where less is.
+default. quic, quinn, noq and TCP use rustls with ring; quic is there a second time with its feature `aws-lc-rs`, which puts AWS-LC in ring's
+place, as s2n-quic has it below s2n-tls; quiche uses BoringSSL. All but quiche bring their own sockets; quiche is driven over tokio with GSO
+and GRO by `quiche/src/endpoint.rs`, without pacing. TCP has a connection for each stream. The last columns are the figures of the two builds
+of quic against the best of the other QUIC stacks: above 1 is better where more is, below 1 where less is.
 ";
 
 impl Results {
     pub(crate) fn new(stacks: &[Stack]) -> Self {
-        let stacks = stacks.iter().map(|stack| stack.name).collect();
-        Self { stacks, workloads: Vec::new(), impaired: None }
+        Self { stacks: stacks.to_vec(), workloads: Vec::new(), impaired: None }
     }
 
     pub(crate) fn add(&mut self, workload: &'static Workload, figures: Vec<Figures>) {
@@ -56,37 +56,42 @@ impl Results {
     }
 
     fn table(&self, text: &mut String, workload: &Workload, figures: &[Figures]) {
+        let names: Vec<&str> = self.stacks.iter().map(|stack| stack.name).collect();
+        let ours = || self.stacks.iter().enumerate().filter(|(_, stack)| stack.kind.is_ours());
+        let ratios: Vec<String> = ours().map(|(_, stack)| format!("{} / best", stack.name)).collect();
         heading(
             text,
             workload.title,
             workload.name,
-            &format!("{} | against the best", self.stacks.join(" | ")),
+            &format!("{} | {}", names.join(" | "), ratios.join(" | ")),
         );
-        line(text, &vec!["---:"; self.stacks.len() + 1], "---");
+        line(text, &vec!["---:"; names.len() + ratios.len()], "---");
         for (at, row) in workload.rows.iter().enumerate() {
             let values: Vec<Option<f64>> =
                 figures.iter().map(|figures| *figures.as_ref().ok()?.get(at)?).collect();
             let mut cells: Vec<String> = values.iter().map(|value| cell(*value, row)).collect();
-            cells.push(self.ratio(&values, row).map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
+            let best = self.best_peer(&values, row);
+            cells.extend(ours().map(|(ours, _)| match (values[ours], best) {
+                (Some(ours), Some(best)) => format!("{:.2}", ours / best),
+                _ => "–".to_owned(),
+            }));
             line(text, &cells, row.title);
         }
         let failures = self
             .stacks
             .iter()
             .zip(figures)
-            .filter_map(|(name, figures)| Some((name, figures.as_ref().err()?)));
+            .filter_map(|(stack, figures)| Some((stack.name, figures.as_ref().err()?)));
         for (name, error) in failures {
             text.push_str(&format!("\n{name} failed: {error}\n"));
         }
     }
 
-    /// Ours against the best of the other QUIC stacks.
-    fn ratio(&self, values: &[Option<f64>], row: &Row) -> Option<f64> {
-        let named = || self.stacks.iter().zip(values).filter_map(|(name, value)| Some((*name, (*value)?)));
-        let ours = named().find(|(name, _)| *name == "quic")?.1;
-        let others = named().filter(|(name, _)| !["quic", "tcp"].contains(name)).map(|(_, value)| value);
-        let best = if row.more_is_better { others.reduce(f64::max) } else { others.reduce(f64::min) };
-        Some(ours / best?)
+    /// The best of the other QUIC stacks.
+    fn best_peer(&self, values: &[Option<f64>], row: &Row) -> Option<f64> {
+        let peers = self.stacks.iter().zip(values).filter(|(stack, _)| stack.kind == Kind::Peer);
+        let values = peers.filter_map(|(_, value)| *value);
+        if row.more_is_better { values.reduce(f64::max) } else { values.reduce(f64::min) }
     }
 
     fn impaired_table(&self, text: &mut String, impaired: &Impaired) {
@@ -94,33 +99,21 @@ impl Results {
         heading(text, "Goodput on impaired paths, Mbit/s", "impaired", &titles.join(" | "));
         line(text, &vec!["---:"; PATHS.len()], "---");
         let mut failures = String::new();
-        for controller in CONTROLLERS {
-            for stack in &self.stacks {
-                let of = |path: usize| {
-                    impaired
-                        .all
-                        .iter()
-                        .find(|one| one.path == path && one.stack == *stack && one.controller == *controller)
-                };
-                if of(0).is_none() {
-                    continue;
-                }
-                let cells: Vec<String> = (0..PATHS.len())
-                    .map(|path| match of(path).map(|goodput| &goodput.mbit) {
-                        Some(Ok(mbit)) => format!("{mbit:.1}"),
-                        Some(Err(error)) => {
+        for family in CONTROLLERS {
+            for goodputs in impaired.rows(family) {
+                let cells: Vec<String> = goodputs
+                    .iter()
+                    .map(|goodput| match &goodput.mbit {
+                        Ok(mbit) => format!("{mbit:.1}"),
+                        Err(error) => {
+                            let path = PATHS[goodput.path].title;
                             // Text into a string does not fail.
-                            let _ = writeln!(
-                                failures,
-                                "\n{stack} with {controller} on {}: {error}",
-                                PATHS[path].title
-                            );
+                            let _ = writeln!(failures, "\n{} on {path}: {error}", goodput.title());
                             "**failed**".to_owned()
                         }
-                        None => "–".to_owned(),
                     })
                     .collect();
-                line(text, &cells, &format!("{controller}, {stack}"));
+                line(text, &cells, &goodputs[0].title());
             }
         }
         text.push_str(&failures);
@@ -131,7 +124,8 @@ impl Results {
         }
         text.push_str(
             "\nTCP has the kernel's controllers, and the same link between two TUN devices in network namespaces of their own. A stack is not \
-             listed with a controller that it does not have.\n",
+             listed with a controller that it does not have. What quiche calls CUBIC takes a reduction back if less than a fifth of the window \
+             was lost; so it is listed beside the controller of ours that tolerates losses, and not with those that follow RFC 9438.\n",
         );
     }
 
@@ -142,8 +136,10 @@ impl Results {
                 title: row.title.to_owned(),
                 digits: row.digits,
                 bars: (self.stacks.iter().zip(figures))
-                    .map(|(name, figures)| {
-                        ((*name).to_owned(), figures.as_ref().ok().and_then(|all| all[at]))
+                    .map(|(stack, figures)| Bar {
+                        name: stack.name.to_owned(),
+                        ours: stack.kind.is_ours(),
+                        value: figures.as_ref().ok().and_then(|all| all[at]),
                     })
                     .collect(),
             };
@@ -154,12 +150,11 @@ impl Results {
         let panel = |(path, title): (usize, &str)| Panel {
             title: title.to_owned(),
             digits: 1,
-            bars: (impaired.all.iter().filter(|goodput| goodput.path == path))
-                .map(|goodput| {
-                    (
-                        format!("{}, {}", goodput.controller, goodput.stack),
-                        goodput.mbit.as_ref().ok().copied(),
-                    )
+            bars: (CONTROLLERS.iter().flat_map(|family| impaired.rows(family)))
+                .map(|goodputs| Bar {
+                    name: goodputs[path].title(),
+                    ours: goodputs[path].stack == self.stacks[0].name,
+                    value: goodputs[path].mbit.as_ref().ok().copied(),
                 })
                 .collect(),
         };

@@ -15,27 +15,53 @@ pub(crate) struct Stack {
     pub(crate) program: PathBuf,
     /// What its command line begins with.
     pub(crate) prefix: &'static [&'static str],
-    /// Whether datagrams carry it, so that it can go through the proxy.
-    pub(crate) udp: bool,
+    pub(crate) kind: Kind,
 }
+
+/// What a stack is to the comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The one that the others are compared with.
+    Quic,
+    /// The same on another cryptography library. On slow paths it is no other.
+    QuicOn,
+    /// Another implementation of QUIC.
+    Peer,
+    Tcp,
+}
+
+impl Kind {
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Quic | Self::QuicOn)
+    }
+}
+
+/// A feature of `quic-cli`, the folder that it is built in beneath the target folder, and the name of that build in tables.
+const AWS_LC: (&str, &str) = ("aws-lc-rs", "quic on AWS-LC");
 
 impl Stack {
     pub(crate) fn all(root: &Path) -> Vec<Self> {
         let peers = target(&root.join("benches/peers")).join("release");
-        let peer =
-            |name, binary: &str| Self { name, program: peers.join(binary), prefix: &[], udp: name != "tcp" };
+        let ours = |name, folder: PathBuf, kind| Self {
+            name,
+            program: folder.join("release/quic"),
+            prefix: &["perf"],
+            kind,
+        };
+        let other = |name, binary: &str, kind| Self { name, program: peers.join(binary), prefix: &[], kind };
         vec![
-            Self { name: "quic", program: target(root).join("release/quic"), prefix: &["perf"], udp: true },
-            peer("quinn", "perf-quinn"),
-            peer("noq", "perf-noq"),
-            peer("s2n-quic", "perf-s2n"),
-            peer("quiche", "perf-quiche"),
-            peer("tcp", "perf-tcp"),
+            ours("quic", target(root), Kind::Quic),
+            ours(AWS_LC.1, target(root).join(AWS_LC.0), Kind::QuicOn),
+            other("quinn", "perf-quinn", Kind::Peer),
+            other("noq", "perf-noq", Kind::Peer),
+            other("s2n-quic", "perf-s2n", Kind::Peer),
+            other("quiche", "perf-quiche", Kind::Peer),
+            other("tcp", "perf-tcp", Kind::Tcp),
         ]
     }
 
     pub(crate) fn is_wanted(&self, named: &[String]) -> bool {
-        self.name == "quic" || named.is_empty() || named.iter().any(|name| name == self.name)
+        self.kind.is_ours() || named.is_empty() || named.iter().any(|name| name == self.name)
     }
 
     pub(crate) fn command(&self) -> Vec<String> {
@@ -63,6 +89,9 @@ pub(crate) fn target(workspace: &Path) -> PathBuf {
 /// Builds the command and the peers.
 pub(crate) fn build(root: &Path) -> Result<(), Error> {
     cargo(root, &["-p", "quic-cli"])?;
+    let folder = target(root).join(AWS_LC.0);
+    let folder = folder.to_str().ok_or("the target folder has a name that is no text")?;
+    cargo(root, &["-p", "quic-cli", "--features", AWS_LC.0, "--target-dir", folder])?;
     cargo(&root.join("benches/peers"), &["--workspace", "--exclude", "yardstick"])
 }
 

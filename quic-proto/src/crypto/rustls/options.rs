@@ -87,7 +87,7 @@ pub fn server_config(identity: Identity, alpn: &[&[u8]]) -> Result<super::Rustls
 
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod with_provider {
-    use super::super::{RustlsClient, RustlsServer, refused};
+    use super::super::{RustlsClient, RustlsServer, default_provider, refused};
     use super::{CipherChoice, ClientOptions, Identity, ServerOptions};
     use crate::crypto::TlsConfigError;
     use ::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -185,10 +185,7 @@ mod with_provider {
     /// Left to itself, rustls prefers AES-256 with SHA-384. Key exchange and usual certificates are no stronger than AES-128; and processors
     /// that have instructions for SHA-256 seldom have any for SHA-384, which then takes a tenth of a handshake.
     fn provider(ciphers: &[CipherChoice]) -> Arc<CryptoProvider> {
-        #[cfg(feature = "ring")]
-        let mut provider = ::rustls::crypto::ring::default_provider();
-        #[cfg(not(feature = "ring"))]
-        let mut provider = ::rustls::crypto::aws_lc_rs::default_provider();
+        let mut provider = default_provider();
         if ciphers.is_empty() {
             let preferred = CipherChoice::Aes128Gcm.suite();
             provider.cipher_suites.sort_by_key(|suite| suite.suite() != preferred);

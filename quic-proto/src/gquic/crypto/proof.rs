@@ -115,13 +115,9 @@ impl fmt::Debug for ProofSource {
 mod with_provider {
     use super::{ProofSource, ProofSourceError, ServerTrust};
     use crate::crypto::TlsConfigError;
-    use crate::crypto::rustls::Identity;
+    use crate::crypto::rustls::{Identity, default_provider};
     use ::rustls::RootCertStore;
     use ::rustls::client::WebPkiServerVerifier;
-    #[cfg(not(feature = "ring"))]
-    use ::rustls::crypto::aws_lc_rs::default_provider;
-    #[cfg(feature = "ring")]
-    use ::rustls::crypto::ring::default_provider;
     use std::sync::Arc;
 
     impl ProofSource {
