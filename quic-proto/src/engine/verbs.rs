@@ -85,7 +85,8 @@ impl Engine {
         self.recovery.on_sent(self.departure, space, packet.number, sent, &mut *path.cc);
     }
 
-    /// Verb: the peer closed the connection.
+    /// Verb: the peer closed the connection, or told by a stateless reset that it knows nothing of it. RFC 9000 §10.3.1: then "the endpoint
+    /// MUST enter the draining period and not send any further packets on this connection".
     pub fn on_peer_close(&mut self, reason: ConnectionError) {
         if self.lifecycle.peer_closed(reason) {
             self.closed();

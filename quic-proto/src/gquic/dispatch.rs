@@ -41,6 +41,10 @@ impl Gquic {
         let mut result = Dispatched::default();
         for frame in Frames::new(payload) {
             let frame = frame.map_err(|violation| close::error(&violation))?;
+            // Nothing may follow what the application was told last; only that the peer has closed too is of interest.
+            if !engine.lifecycle.is_open() && !matches!(frame, Frame::ConnectionClose { .. }) {
+                continue;
+            }
             result.ack_eliciting |= frame.is_ack_eliciting();
             result.refused |=
                 self.frame(engine, now, level, &frame).map_err(|error| close::translate(&error))?;

@@ -1,7 +1,7 @@
 //! Each received frame becomes one verb of the engine, or of the family itself.
 
 use super::Ietf;
-use super::wire::frame::{Frame, Frames, is_ack_eliciting, is_probing, legal_at};
+use super::wire::frame::{Frame, Frames, is_ack_eliciting, is_close, is_probing, legal_at};
 use crate::engine::Engine;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Level, SpaceId};
@@ -51,6 +51,11 @@ impl Ietf {
                     format!("this frame is not permitted at the {level:?} level"),
                 );
                 return Err(error.in_frame(kind));
+            }
+            // RFC 9000 §10.2.1: "An endpoint that is closing is not required to process any received frame." Nothing may follow what the
+            // application was told last; only that the peer has closed too is of interest.
+            if !engine.lifecycle.is_open() && !is_close(&frame) {
+                continue;
             }
             result.ack_eliciting |= is_ack_eliciting(&frame);
             result.non_probing |= !is_probing(&frame);
