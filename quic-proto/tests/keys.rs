@@ -37,7 +37,7 @@ fn a_server_takes_no_data_before_its_handshake_is_complete() {
     raw.packet(Level::OneRtt, 0, hello);
     let connection = raw.connection();
     assert!(!connection.is_established());
-    assert_eq!((connection.stats().received.frames.stream, connection.accept(Dir::Bi)), (0, None));
+    assert_eq!((connection.stats().counters.received.frames.stream, connection.accept(Dir::Bi)), (0, None));
     raw.exchange();
     assert!(
         !raw.seen.iter().any(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack")),
@@ -174,7 +174,7 @@ fn keys_are_updated_before_they_are_used_up() {
         assert!(read_all(pair.s(server), id) == (vec![round; 100_000], true));
     }
     assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
-    assert!(pair.c(client).stats().sent.packets > 5 * 150);
+    assert!(pair.c(client).stats().counters.sent.packets > 5 * 150);
 }
 
 #[test]
