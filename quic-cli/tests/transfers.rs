@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{Folder, PATIENCE, Server, certificate, command, list, quic, succeed};
 
@@ -28,10 +28,10 @@ fn a_hundred_small_files_on_one_connection() {
     let folder = Folder::new("hundred");
     let names: Vec<String> = (0..100).map(|i| format!("small{i}")).collect();
     names.iter().for_each(|name| folder.put(name, 1000 + name.len()));
-    let server = Server::start(&["--root", &folder.at("root"), "--once", "1"]);
+    let server = Server::start(&["--root", &folder.at("root"), "--once", "1", "--retry"]);
     let urls: Vec<String> = names.iter().map(|name| server.url(name)).collect();
     let out = folder.at("out");
-    let mut args = vec!["get", "--insecure", "-o", &out];
+    let mut args = vec!["get", "--insecure", "-o", &out, "--key-update"];
     args.extend(urls.iter().map(String::as_str));
     succeed(&args);
     folder.same("out", &names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -128,6 +128,15 @@ fn streams_come_back_from_an_echo_server() {
 }
 
 #[test]
+fn many_more_streams_than_are_permitted_at_once() {
+    let server = Server::start(&["--echo", "--once", "1"]);
+    let address = server.address.to_string();
+    let out = succeed(&["echo", &address, "--insecure", "--size", "10B", "--streams", "1000"]);
+    assert!(out.contains("1000 streams, all intact"), "{out}");
+    server.finished();
+}
+
+#[test]
 fn a_demo_tells_what_happened() {
     let out = succeed(&["demo", "--size", "4MiB"]);
     for what in [
@@ -195,8 +204,7 @@ fn an_interrupted_server_leaves_no_half_file() {
         assert!(begun.elapsed() < PATIENCE, "nothing arrives");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let signal = Command::new("kill").args(["-INT", &server.pid().to_string()]).status().unwrap();
-    assert!(signal.success());
+    server.signal("INT");
     server.finished();
     let output = get.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");

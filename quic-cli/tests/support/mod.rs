@@ -85,8 +85,11 @@ impl Server {
         format!("https://localhost:{}/{path}", self.address.port())
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Sends a signal: INT as Ctrl-C does, TERM as operators do.
+    pub fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let done = Command::new("kill").args([&signal, &self.child.id().to_string()]).status();
+        assert!(done.is_ok_and(|status| status.success()));
     }
 
     /// Waits for its end, which must be a success. Returns what it printed since it was ready.
