@@ -122,14 +122,19 @@ impl ServerConfig {
     /// # Errors
     /// If a value is outside the range that its setter names.
     pub fn build(self) -> Result<Arc<Self>, ConfigError> {
+        self.validate()?;
+        Ok(Arc::new(self))
+    }
+
+    /// What [`build`](Self::build) checks.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.transport.validate()?;
         in_range("retry_token_lifetime in seconds", self.token_key.lifetimes.retry.as_secs(), 1, 3600)?;
         let year = 365 * 24 * 3600;
         in_range("address_token_lifetime in seconds", self.token_key.lifetimes.address.as_secs(), 1, year)?;
         in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
         in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
-        in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;
-        Ok(Arc::new(self))
+        in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())
     }
 }
 
