@@ -52,6 +52,20 @@ fn a_server_takes_no_data_before_its_handshake_is_complete() {
 }
 
 #[test]
+fn what_waited_for_keys_is_acknowledged_with_that_delay() {
+    // RFC 9000 §13.2.5: "endpoints SHOULD include buffering delays caused by unavailability of decryption keys".
+    let mut raw = without_finished();
+    raw.packet(Level::OneRtt, 0, encode::ping);
+    raw.wait(Duration::from_millis(40));
+    raw.release();
+    raw.exchange();
+    let acks = raw.seen.iter().filter(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack"));
+    let (_, ack) = acks.last().expect("it is acknowledged at once: its delay was long enough");
+    // In units of eight microseconds (§19.3).
+    assert!(ack.contains("delay: 5000,"), "{ack}");
+}
+
+#[test]
 fn nor_does_it_take_offence() {
     let mut raw = without_finished();
     raw.packet(Level::OneRtt, 0, encode::handshake_done);

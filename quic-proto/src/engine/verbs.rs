@@ -29,9 +29,11 @@ impl Engine {
         self.streams.on_stream(self.now, rtt, id, offset, data, fin)
     }
 
-    /// Verb: a packet of `space` was opened and all its frames were taken.
+    /// Verb: a packet of `space` was opened and all its frames were taken. It was `received` before now if it had to wait for its keys: RFC
+    /// 9000 §13.2.5, "endpoints SHOULD include buffering delays caused by unavailability of decryption keys" in what they say of delays.
     pub fn on_packet_received(
         &mut self,
+        received: Instant,
         space: SpaceId,
         number: PacketNumber,
         ack_eliciting: bool,
@@ -41,7 +43,7 @@ impl Engine {
         self.stats.received.packets += 1;
         // A space may have come to its end by what a packet in it said.
         if let Some(acks) = self.acks.get_mut(space) {
-            acks.on_received(self.now, number, ack_eliciting, ecn);
+            acks.on_received(received, number, ack_eliciting, ecn);
         }
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
         self.last_activity = self.now;

@@ -82,8 +82,9 @@ impl Gquic {
                     let reason = "an ACK of a lower level than a packet that it acknowledges";
                     return Err(close::violation(ErrorCode::INTERNAL_ERROR, reason));
                 }
-                let info = AckInfo { largest: ack.largest, delay: Duration::from_micros(ack.delay) };
-                engine.on_ack(now, SpaceId::Data, info, None, ack.ranges.clone(), self)?;
+                let delay = Duration::from_micros(ack.delay);
+                let info = AckInfo { largest: ack.largest, delay, received: now };
+                engine.on_ack(SpaceId::Data, info, None, ack.ranges.clone(), self)?;
             }
             Frame::RstStream { stream: stream_id::CRYPTO, .. } => {
                 return Err(close::violation(ErrorCode::INTERNAL_ERROR, "the handshake was reset"));

@@ -149,7 +149,7 @@ impl Gquic {
         match self.dispatch(engine, now, level, payload) {
             Ok(frames) => {
                 if !frames.refused {
-                    engine.on_packet_received(SpaceId::Data, number, frames.ack_eliciting, None);
+                    engine.on_packet_received(now, SpaceId::Data, number, frames.ack_eliciting, None);
                 }
                 Self::pace_acks(engine, number);
             }

@@ -21,14 +21,14 @@ pub(super) struct Dispatched {
 }
 
 impl Ietf {
-    /// Takes all frames of a packet.
+    /// Takes all frames of a packet, which was `received` before now if it had to wait for its keys.
     ///
     /// # Errors
     /// The violation with its code and frame type; the connection must be closed with it.
     pub(super) fn dispatch(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         level: Level,
         payload: &[u8],
     ) -> Result<Dispatched, TransportError> {
@@ -60,7 +60,8 @@ impl Ietf {
             result.ack_eliciting |= is_ack_eliciting(&frame);
             result.non_probing |= !is_probing(&frame);
             tracing::trace!(?level, ?frame, "received");
-            result.refused |= self.frame(engine, now, level, &frame).map_err(|error| error.in_frame(kind))?;
+            result.refused |=
+                self.frame(engine, received, level, &frame).map_err(|error| error.in_frame(kind))?;
         }
         Ok(result)
     }
@@ -69,7 +70,7 @@ impl Ietf {
     fn frame(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         level: Level,
         frame: &Frame<'_>,
     ) -> Result<bool, TransportError> {
@@ -79,8 +80,9 @@ impl Ietf {
             Frame::Ping => counts.ping += 1,
             Frame::Ack(ref ack) => {
                 counts.ack += 1;
-                let info = AckInfo { largest: ack.largest, delay: self.ack_delay(level, ack.delay) };
-                engine.on_ack(now, level.space(), info, ack.ecn, ack.ranges.clone(), self)?;
+                let delay = self.ack_delay(level, ack.delay);
+                let info = AckInfo { largest: ack.largest, delay, received };
+                engine.on_ack(level.space(), info, ack.ecn, ack.ranges.clone(), self)?;
                 self.on_acked_at(engine, level, ack.largest)?;
             }
             Frame::Crypto { offset, data } => {

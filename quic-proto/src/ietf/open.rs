@@ -41,18 +41,18 @@ const fn reserved_bits(level: Level) -> u8 {
 }
 
 impl Ietf {
-    /// Takes a datagram that was routed to this connection.
+    /// Takes a datagram that was routed to this connection; it was `received` before now if it had to wait for keys.
     pub(super) fn open_datagram(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         payload: &mut [u8],
     ) -> Opened {
         let mut opened = Opened::default();
         // It must be read before packets are opened in place.
         let token = payload.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
-        self.open_packets(engine, now, ecn, payload, &mut opened);
+        self.open_packets(engine, received, ecn, payload, &mut opened);
         // RFC 9000 §10.3.1: "Endpoints MAY skip this check if any packet from a datagram is successfully processed. However, the comparison
         // MUST be performed when the first packet in an incoming datagram either cannot be associated with a connection or cannot be
         // decrypted." §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
@@ -68,7 +68,7 @@ impl Ietf {
     fn open_packets(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         payload: &mut [u8],
         opened: &mut Opened,
@@ -77,9 +77,11 @@ impl Ietf {
         let mut rest = payload;
         while !rest.is_empty() && !engine.lifecycle.is_silent() {
             if rest[0] & header::LONG_FORM == 0 {
-                return self.open_short(engine, now, ecn, rest, envelope.dcid, opened);
+                return self.open_short(engine, received, ecn, rest, envelope.dcid, opened);
             }
-            let Some(len) = self.open_long(engine, now, ecn, rest, &mut envelope, opened) else { return };
+            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, opened) else {
+                return;
+            };
             rest = &mut rest[len..];
         }
     }
@@ -87,7 +89,7 @@ impl Ietf {
     fn open_short(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         packet: &mut [u8],
         first_dcid: Option<Cid>,
@@ -105,7 +107,7 @@ impl Ietf {
         }
         let before = std::mem::replace(&mut self.arrived_on, short.dcid);
         let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None };
-        self.open_packet(engine, now, ecn, packet, place, opened);
+        self.open_packet(engine, received, ecn, packet, place, opened);
         opened.fresh_id = opened.new && before != short.dcid;
         if !opened.new {
             // Whoever sent it need not be the peer, or not from there.
@@ -117,7 +119,7 @@ impl Ietf {
     fn open_long(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         rest: &mut [u8],
         envelope: &mut Envelope,
@@ -167,7 +169,7 @@ impl Ietf {
             return Some(len);
         }
         self.arrived_on = long.dcid;
-        self.open_packet(engine, now, ecn, &mut rest[..len], place, opened);
+        self.open_packet(engine, received, ecn, &mut rest[..len], place, opened);
         Some(len)
     }
 
@@ -180,15 +182,14 @@ impl Ietf {
     fn set_aside(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         level: Level,
         packet: &[u8],
     ) {
         // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
-        let path = engine.paths.active().tuple;
         let kept = !self.keys.is_discarded(level)
-            && self.stash.as_mut().is_some_and(|stash| stash.push(level, path, ecn, now, packet));
+            && self.stash.as_mut().is_some_and(|stash| stash.push(level, ecn, received, packet));
         engine.stats.discarded_packets += u64::from(!kept);
     }
 
@@ -196,7 +197,7 @@ impl Ietf {
     fn open_packet(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         packet: &mut [u8],
         place: Place,
@@ -206,7 +207,7 @@ impl Ietf {
         // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
         let early = level == Level::OneRtt && !self.handshake.is_complete();
         let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
-            return self.set_aside(engine, now, ecn, level, packet);
+            return self.set_aside(engine, received, ecn, level, packet);
         };
         let Some(Unprotected { first, number_len, truncated }) =
             header_protection::unprotect(key, packet, number_at)
@@ -222,7 +223,7 @@ impl Ietf {
         if level == Level::OneRtt && self.keys.lacks_next(key_phase) {
             self.make_next_keys();
         }
-        let discard_at = || now + engine.pto() * 3;
+        let discard_at = || engine.now() + engine.pto() * 3;
         let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
             Ok(opened) => {
                 self.opened_with_old_key = opened.old_key;
@@ -255,7 +256,7 @@ impl Ietf {
             return;
         }
         opened.new = true;
-        self.take_frames(engine, now, ecn, level, number, &body[..len], number >= expected, opened);
+        self.take_frames(engine, received, ecn, level, number, &body[..len], number >= expected, opened);
     }
 
     #[allow(
@@ -265,7 +266,7 @@ impl Ietf {
     fn take_frames(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         level: Level,
         number: u64,
@@ -273,10 +274,10 @@ impl Ietf {
         newest: bool,
         opened: &mut Opened,
     ) {
-        match self.dispatch(engine, now, level, payload) {
+        match self.dispatch(engine, received, level, payload) {
             Ok(frames) => {
                 if !frames.refused {
-                    engine.on_packet_received(level.space(), number, frames.ack_eliciting, ecn);
+                    engine.on_packet_received(received, level.space(), number, frames.ack_eliciting, ecn);
                 }
                 opened.moves |= level == Level::OneRtt && newest && frames.non_probing;
                 self.on_packet_opened(engine, level);
@@ -286,11 +287,11 @@ impl Ietf {
     }
 
     /// Packets that waited for keys which are here now.
-    pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
+    pub(super) fn open_stashed(&mut self, engine: &mut Engine) {
         for level in [Level::Handshake, Level::OneRtt] {
             while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.as_mut().and_then(|stash| stash.pop(level)) else { break };
-                self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
+                self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
             }
         }
     }
