@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     Connection(ConnectionError),
     #[error("{0} of {1} files failed")]
     Files(usize, usize),
+    #[error("interrupted")]
+    Interrupted,
     #[error("{} cannot be read: {error}", .path.display())]
     Unreadable { path: PathBuf, error: String },
     #[error("what came back is not what was sent: {0}")]

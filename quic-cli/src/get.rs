@@ -32,18 +32,18 @@ enum FileFailure {
 }
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
-    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
     let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
     args.client.version.permits(&v1_only)?;
     let config = tls::client(&args.client, args.alpn(), false)?;
+    let mut used = Names::default();
+    let names = args.urls.iter().map(|url| used.of(url)).collect::<Result<Vec<_>, _>>()?;
+    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
     let bars = MultiProgress::new();
     let mut tasks = JoinSet::new();
     let mut connections: HashMap<(String, u16), Connection> = HashMap::new();
     let mut endpoints = Vec::new();
-    let mut names = Names::default();
-    for url in &args.urls {
+    for (url, name) in args.urls.iter().zip(names) {
         let (host, port) = host_of(url);
-        let name = names.of(url)?;
         let key = (host.clone(), port);
         let known = connections.get(&key).filter(|_| !args.connection_per_url).cloned();
         let connection = match known {
@@ -70,7 +70,12 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
             (name, result, begun.elapsed())
         });
     }
-    let failed = report(&mut tasks, &bars).await;
+    let failed = tokio::select! {
+        failed = report(&mut tasks, &bars) => Some(failed),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    // What an interrupted download leaves is removed with its task, and the server is told.
+    tasks.shutdown().await;
     for connection in connections.into_values() {
         connection.close(AppError::from(0), b"done");
     }
@@ -78,7 +83,11 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
         endpoint.close(AppError::from(0), b"done");
         endpoint.wait_idle().await;
     }
-    if failed == 0 { Ok(()) } else { Err(Failure::Files(failed, args.urls.len())) }
+    match failed {
+        Some(0) => Ok(()),
+        Some(failed) => Err(Failure::Files(failed, args.urls.len())),
+        None => Err(Failure::Interrupted),
+    }
 }
 
 /// Prints a line a file as they come in. Returns how many failed.

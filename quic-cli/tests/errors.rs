@@ -103,7 +103,7 @@ fn a_server_that_stops_is_told_apart_from_one_that_lies() {
     let echo = echo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Whether the connection is there already or not: it breaks off, or does not come about.
     std::thread::sleep(Duration::from_millis(300));
-    server.signal("INT");
+    support::signal(server.pid(), "INT");
     server.finished();
     let output = echo.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");

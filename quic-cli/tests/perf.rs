@@ -24,7 +24,7 @@ fn succeed_quietly(args: &[&str]) -> String {
 
 /// Ends it as an operator does, and gives what it says then.
 fn stop(server: Server) -> Vec<String> {
-    server.signal("TERM");
+    support::signal(server.pid(), "TERM");
     server.finished()
 }
 

@@ -191,22 +191,25 @@ fn a_file_that_cannot_be_read_is_no_empty_file() {
 
 #[test]
 #[cfg(unix)]
-fn an_interrupted_server_leaves_no_half_file() {
-    let folder = Folder::new("interrupted");
-    let file = std::fs::File::create(folder.at("root/huge")).unwrap();
-    file.set_len(64 << 30).unwrap();
-    let server = Server::start(&["--root", &folder.at("root")]);
-    let out = folder.0.join("out");
-    let mut get = command(&["get", "--insecure", "-o", out.to_str().unwrap(), &server.url("huge")]);
-    let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    while !list(&out).iter().any(|name| out.join(name).metadata().is_ok_and(|m| m.len() > 0)) {
-        assert!(begun.elapsed() < PATIENCE, "nothing arrives");
-        std::thread::sleep(Duration::from_millis(5));
+fn who_is_interrupted_leaves_no_half_file() {
+    for interrupt_server in [true, false] {
+        let folder = Folder::new(if interrupt_server { "interrupted" } else { "interrupted-get" });
+        let file = std::fs::File::create(folder.at("root/huge")).unwrap();
+        file.set_len(64 << 30).unwrap();
+        let server = Server::start(&["--root", &folder.at("root"), "--once", "1"]);
+        let out = folder.0.join("out");
+        let mut get = command(&["get", "--insecure", "-o", out.to_str().unwrap(), &server.url("huge")]);
+        let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while !list(&out).iter().any(|name| out.join(name).metadata().is_ok_and(|m| m.len() > 0)) {
+            assert!(begun.elapsed() < PATIENCE, "nothing arrives");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        support::signal(if interrupt_server { server.pid() } else { get.id() }, "INT");
+        // A client that is interrupted takes its leave, so that the server has done what it was to do.
+        server.finished();
+        let output = get.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(list(&out), [""; 0], "neither the file nor a part of it is left");
     }
-    server.signal("INT");
-    server.finished();
-    let output = get.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(list(&out), [""; 0], "neither the file nor a part of it is left");
 }

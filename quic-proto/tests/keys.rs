@@ -59,8 +59,9 @@ fn what_waited_for_keys_is_acknowledged_with_that_delay() {
     raw.wait(Duration::from_millis(40));
     raw.release();
     raw.exchange();
-    let acks = raw.seen.iter().filter(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack"));
-    let (_, ack) = acks.last().expect("it is acknowledged at once: its delay was long enough");
+    let mut acks =
+        raw.seen.iter().filter(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack"));
+    let (_, ack) = acks.next_back().expect("it is acknowledged at once: its delay was long enough");
     // In units of eight microseconds (§19.3).
     assert!(ack.contains("delay: 5000,"), "{ack}");
 }

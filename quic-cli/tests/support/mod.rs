@@ -40,6 +40,12 @@ pub fn fail(args: &[&str]) -> String {
     err.trim_end().to_owned()
 }
 
+/// Sends a signal: INT as Ctrl-C does, TERM as operators do.
+pub fn signal(pid: u32, name: &str) {
+    let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(done.is_ok_and(|status| status.success()));
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -85,11 +91,8 @@ impl Server {
         format!("https://localhost:{}/{path}", self.address.port())
     }
 
-    /// Sends a signal: INT as Ctrl-C does, TERM as operators do.
-    pub fn signal(&self, name: &str) {
-        let signal = format!("-{name}");
-        let done = Command::new("kill").args([&signal, &self.child.id().to_string()]).status();
-        assert!(done.is_ok_and(|status| status.success()));
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end, which must be a success. Returns what it printed since it was ready.
