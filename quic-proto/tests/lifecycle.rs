@@ -74,6 +74,26 @@ fn the_shorter_idle_timeout_counts() {
 }
 
 #[test]
+fn an_idle_timeout_leaves_time_for_probes() {
+    // RFC 9000 §10.1: "To avoid excessively small idle timeout periods, endpoints MUST increase the idle timeout period to be at least three
+    // times the current Probe Timeout (PTO)."
+    let hasty = TransportConfig::default().max_idle_timeout(Some(Duration::from_millis(1)));
+    let mut raw = Raw::connected(Side::Client, hasty.mtu_discovery(false));
+    let heard = raw.now;
+    while raw.closed().is_none() {
+        raw.wait(Duration::from_millis(1));
+    }
+    assert_eq!(raw.closed(), Some(&ConnectionError::TimedOut));
+    // There is no sample of the RTT: it is assumed to be 333 ms, and the PTO is three times that and the peer's delay (RFC 9002 §6.2).
+    let three_pto = Duration::from_millis(3 * (333 * 3 + 25));
+    assert!(
+        (three_pto - SECOND / 10..three_pto + SECOND).contains(&(raw.now - heard)),
+        "{:?}",
+        raw.now - heard
+    );
+}
+
+#[test]
 fn keep_alive_keeps_alive() {
     let (mut pair, client, server) = Pair::connected(idle(10).keep_alive(Some(SECOND * 3)));
     pair.run(SECOND * 60);
