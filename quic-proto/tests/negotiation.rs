@@ -66,18 +66,24 @@ fn one_retry_is_followed() {
 
 #[test]
 fn neither_is_followed_once_the_server_was_heard() {
-    let mut raw = Raw::new(Side::Server, TransportConfig::default());
-    raw.hello(|_| {});
-    let (original, own, server) = (raw.original, raw.dcid, raw.scid);
-    // §17.2.5.2: "After the client has received and processed an Initial or Retry packet from the server, it MUST discard any subsequent
-    // Retry packets that it receives."
-    raw.deliver(&mut retry_packet(&original, &own, b"elsewhere", b"late"));
-    // §6.2: "A client MUST discard any Version Negotiation packet if it has received and successfully processed any other packet".
-    raw.deliver(&mut version_negotiation(&own, &server, &[OTHER]));
-    raw.exchange();
-    raw.exchange();
-    assert!(raw.connection().is_established());
-    assert_eq!(raw.closed(), None);
+    type Make = fn(&Raw) -> Vec<u8>;
+    let cases: [Make; 2] = [
+        // §17.2.5.2: "After the client has received and processed an Initial or Retry packet from the server, it MUST discard any subsequent
+        // Retry packets that it receives."
+        |raw| retry_packet(&raw.original, &raw.dcid, b"elsewhere", b"late"),
+        // §6.2: "A client MUST discard any Version Negotiation packet if it has received and successfully processed any other packet".
+        |raw| version_negotiation(&raw.dcid, &raw.scid, &[OTHER]),
+    ];
+    for (case, packet) in cases.into_iter().enumerate() {
+        let mut raw = Raw::new(Side::Server, TransportConfig::default());
+        raw.hello(|_| {});
+        raw.deliver(&mut packet(&raw));
+        assert_eq!(raw.closed(), None, "{case}");
+        raw.connection().ping();
+        raw.exchange();
+        assert!(raw.connection().is_established());
+        assert!(!raw.sent_to.is_empty() && raw.sent_to.iter().all(|(_, to)| *to == raw.scid), "{case}");
+    }
 }
 
 #[test]

@@ -102,15 +102,15 @@ impl ServerConfig {
     }
 
     /// How many clients may wait for the decision to accept them, and how many bytes of their datagrams may wait with them; clients
-    /// beyond either limit are dropped unanswered and try again. At least 1, and 1200 bytes. Default: 16384 clients, 32 MiB.
+    /// beyond either limit are dropped unanswered and try again. 1 to 2^32-1, and at least 1200 bytes. Default: 16384 clients, 32 MiB.
     #[must_use]
     pub fn max_incoming(mut self, clients: usize, bytes: usize) -> Self {
         (self.max_incoming, self.max_incoming_bytes) = (clients, bytes);
         self
     }
 
-    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). Default:
-    /// 2^20.
+    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). 1 to 2^32-1.
+    /// Default: 2^20.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
