@@ -126,7 +126,7 @@ fn acks(c: &mut Criterion) {
             }
             now += Duration::from_millis(10);
             out.clear();
-            let ack = AckInfo { largest: last, delay: Duration::ZERO };
+            let ack = AckInfo { largest: last, delay: Duration::ZERO, received: now };
             let mut ctx = Ctx { rtt: &mut rtt, cc: &mut *cc, situation, drained: false };
             let ranges = std::iter::once(last + 1 - BATCH..=last);
             recovery

@@ -69,7 +69,7 @@ type Notice = (ConnectionHandle, Option<EndpointEvent>);
 
 fn open() -> io::Result<Arc<Shared>> {
     let bound = quic_udp::bind(([127, 0, 0, 1], 0).into())?;
-    let socket = quic_udp::Socket::new(bound, UdpSocket::from_std)?;
+    let socket = quic_udp::Socket::new(bound, None, UdpSocket::from_std)?;
     Ok(Arc::new(Shared { socket, begun: tokio::time::Instant::now() }))
 }
 

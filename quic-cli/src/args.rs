@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::version::Version;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use quic_perf::units;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,10 +39,10 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
     /// How much to move, if no file is named [default: 256MiB; 16MiB over a path that --rtt, --loss or --rate make]
-    #[arg(long, value_parser = units::size)]
+    #[arg(long, value_parser = units::size, conflicts_with = "file")]
     pub(crate) size: Option<u64>,
     /// The file to move
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Put a path between the two with this round-trip time, e.g. 40ms
     #[arg(long, value_parser = units::time)]
@@ -59,15 +59,16 @@ pub(crate) struct Demo {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("service").required(true))]
 pub(crate) struct Serve {
     /// The address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "[::]:4433")]
+    #[arg(long, value_name = "ADDR", default_value = "[::]:4433", value_parser = socket_address)]
     pub(crate) listen: SocketAddr,
     /// The folder whose files are served
-    #[arg(long, value_name = "DIR", required_unless_present = "echo")]
+    #[arg(long, value_name = "DIR", group = "service")]
     pub(crate) root: Option<PathBuf>,
     /// Send every stream back instead (ALPN echo)
-    #[arg(long, conflicts_with = "root")]
+    #[arg(long, group = "service")]
     pub(crate) echo: bool,
     /// The certificate chain; without it a self-signed one is made
     #[arg(long, value_name = "PEM", requires = "key")]
@@ -95,7 +96,7 @@ pub(crate) struct Serve {
 #[derive(Args, Debug)]
 pub(crate) struct Get {
     /// What to fetch, e.g. `https://localhost:4433/file`
-    #[arg(required = true, value_name = "URL")]
+    #[arg(required = true, value_name = "URL", value_parser = https)]
     pub(crate) urls: Vec<url::Url>,
     /// Where to put the files
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -122,13 +123,13 @@ pub(crate) struct Echo {
     #[arg(long, default_value = "1MB", value_parser = units::size)]
     pub(crate) size: u64,
     /// How many streams at a time
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) streams: u64,
     /// Send this on one stream instead, and show what comes back
     #[arg(long, conflicts_with_all = ["size", "streams"])]
     pub(crate) text: Option<String>,
     /// How many times
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: u64,
     #[command(flatten)]
     pub(crate) client: Client,
@@ -156,16 +157,16 @@ pub(crate) struct Client {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) window: Option<u64>,
     /// The largest UDP payload to send, in bytes
-    #[arg(long, value_name = "N", default_value = "1452")]
+    #[arg(long, value_name = "N", default_value = "1452", value_parser = clap::value_parser!(u16).range(1200..=65527))]
     pub(crate) mtu: u16,
     /// The versions of QUIC to offer
     #[arg(long, value_name = "V", default_value = "v1")]
     pub(crate) version: Version,
     /// Send to this address, whatever the name resolves to
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     pub(crate) connect: Option<SocketAddr>,
     /// Give up if the server does not answer for so long
-    #[arg(long, default_value = "10s", value_parser = units::time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
     pub(crate) timeout: Duration,
 }
 
@@ -174,6 +175,21 @@ pub(crate) enum Cipher {
     Aes128,
     Aes256,
     Chacha20,
+}
+
+/// An address with a port, both in numbers.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "it must be an IP address and a port, as 127.0.0.1:4433 or [::]:4433".to_owned())
+}
+
+/// What can be fetched over QUIC, which is always encrypted.
+fn https(text: &str) -> Result<url::Url, String> {
+    let shape = || "it must be as https://HOST:PORT/PATH".to_owned();
+    let url = url::Url::parse(text).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => shape(),
+        other => other.to_string(),
+    })?;
+    if url.scheme() == "https" { Ok(url) } else { Err(shape()) }
 }
 
 /// Splits `HOST:PORT`.

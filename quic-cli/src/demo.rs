@@ -63,7 +63,12 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let options = ClientOptions { alpn: vec![ALPN.as_bytes().to_vec()], ..ClientOptions::default() };
     let client_config = args.version.client(Trust::Roots(roots), options)?;
     let begun = Instant::now();
-    let (client, connection) = dial(&client_config, address, "localhost", ALPN, TIMEOUT).await?;
+    let dialled = dial(&client_config, address, "localhost", ALPN, TIMEOUT).await;
+    let (client, connection) = dialled.map_err(|failure| match failure {
+        // Somebody does listen there.
+        Failure::NoAnswer { after, .. } => Failure::BadPath(after),
+        other => other,
+    })?;
     let handshake = begun.elapsed();
     let bar = bar(size);
     let up = upload(&connection, source, &hash, &bar).await?;
@@ -105,12 +110,21 @@ fn bar(size: u64) -> ProgressBar {
     if let Ok(style) = style { bar.with_style(style.progress_chars("=> ")) } else { bar }
 }
 
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Made(_) => f.write_str("what was made up"),
+        }
+    }
+}
+
 impl Source {
     fn open(&self) -> Result<Box<dyn Read + Send>, Failure> {
         match self {
             Self::File(path) => {
                 let file = std::fs::File::open(path);
-                Ok(Box::new(file.map_err(Failure::io(format!("cannot read {}", path.display())))?))
+                Ok(Box::new(file.map_err(Failure::io(format!("cannot read {self}")))?))
             }
             Self::Made(size) => Ok(Box::new(Made { at: 0, size: *size })),
         }
@@ -121,7 +135,7 @@ impl Source {
         let (mut reader, mut context, mut size) = (self.open()?, Context::new(&SHA256), 0);
         let mut block = vec![0; BLOCK];
         loop {
-            let read = reader.read(&mut block).map_err(Failure::io("cannot read the file"))?;
+            let read = reader.read(&mut block).map_err(Failure::io(format!("cannot read {self}")))?;
             if read == 0 {
                 return Ok((size, context.finish().as_ref().to_vec()));
             }
@@ -176,19 +190,19 @@ async fn serve(endpoint: Endpoint, source: Source, introduce: oneshot::Sender<Co
 /// Takes an upload and answers with its hash.
 async fn store(send: &mut SendStream, recv: &mut RecvStream) -> Result<(), Failure> {
     let (_, hash) = drain(recv, None).await?;
-    send.write_all(&hash).await.map_err(|error| Failure::Mismatch(error.to_string()))?;
-    send.finish().map_err(|error| Failure::Mismatch(error.to_string()))
+    send.write_all(&hash).await.map_err(Failure::stream)?;
+    send.finish().map_err(Failure::stream)
 }
 
 async fn copy(source: &Source, send: &mut SendStream, bar: Option<&ProgressBar>) -> Result<(), Failure> {
     let mut reader = source.open()?;
     let mut block = vec![0; BLOCK];
     loop {
-        let read = reader.read(&mut block).map_err(Failure::io("cannot read the file"))?;
+        let read = reader.read(&mut block).map_err(Failure::io(format!("cannot read {source}")))?;
         if read == 0 {
-            return send.finish().map_err(|error| Failure::Mismatch(error.to_string()));
+            return send.finish().map_err(Failure::stream);
         }
-        send.write_all(&block[..read]).await.map_err(|error| Failure::Mismatch(error.to_string()))?;
+        send.write_all(&block[..read]).await.map_err(Failure::stream)?;
         if let Some(bar) = bar {
             bar.inc(read as u64);
         }
@@ -199,9 +213,7 @@ async fn copy(source: &Source, send: &mut SendStream, bar: Option<&ProgressBar>)
 async fn drain(recv: &mut RecvStream, bar: Option<&ProgressBar>) -> Result<(u64, Hash), Failure> {
     let (mut context, mut size) = (Context::new(&SHA256), 0);
     let mut block = vec![0; BLOCK];
-    while let Some(read) =
-        recv.read(&mut block).await.map_err(|error| Failure::Mismatch(error.to_string()))?
-    {
+    while let Some(read) = recv.read(&mut block).await.map_err(Failure::stream)? {
         context.update(&block[..read]);
         size += read as u64;
         if let Some(bar) = bar {
@@ -220,9 +232,9 @@ async fn upload(
     bar.set_message("upload");
     let begun = Instant::now();
     let (mut send, mut recv) = connection.open_bi().await.map_err(Failure::Connection)?;
-    send.write_all(b"U").await.map_err(|error| Failure::Mismatch(error.to_string()))?;
+    send.write_all(b"U").await.map_err(Failure::stream)?;
     copy(&source, &mut send, Some(bar)).await?;
-    let theirs = recv.read_to_end(64).await.map_err(|error| Failure::Mismatch(error.to_string()))?;
+    let theirs = recv.read_to_end(64).await.map_err(Failure::stream)?;
     check(&theirs, hash, "upload")?;
     Ok(begun.elapsed())
 }
@@ -232,8 +244,8 @@ async fn download(connection: &Connection, hash: &[u8], bar: &ProgressBar) -> Re
     bar.reset();
     let begun = Instant::now();
     let (mut send, mut recv) = connection.open_bi().await.map_err(Failure::Connection)?;
-    send.write_all(b"D").await.map_err(|error| Failure::Mismatch(error.to_string()))?;
-    send.finish().map_err(|error| Failure::Mismatch(error.to_string()))?;
+    send.write_all(b"D").await.map_err(Failure::stream)?;
+    send.finish().map_err(Failure::stream)?;
     let (_, ours) = drain(&mut recv, Some(bar)).await?;
     check(&ours, hash, "download")?;
     Ok(begun.elapsed())
@@ -258,9 +270,10 @@ struct Facts<'a> {
 
 /// What one side sent. Losses of the upload are known to the client, those of the download to the server.
 fn losses(stats: &ConnectionStats) -> String {
+    let counted = &stats.counters;
     format!(
         "{} packets sent, {} taken for lost, {} congestion events, {} probe timeouts",
-        stats.sent.packets, stats.lost_packets, stats.congestion_events, stats.probe_timeouts,
+        counted.sent.packets, counted.lost_packets, counted.congestion_events, counted.probe_timeouts,
     )
 }
 

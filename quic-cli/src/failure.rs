@@ -1,5 +1,6 @@
 //! What goes wrong, in one line that says what to do.
 
+use crate::serve::ECHO;
 use quic_proto::error::{ConnectionError, TransportErrorCode};
 use quic_proto::gquic::wire::error::ErrorCode;
 use quic_proto::invariants::Version;
@@ -13,7 +14,7 @@ pub(crate) enum Failure {
     Io { what: String, error: std::io::Error },
     #[error("{0}")]
     Usage(String),
-    #[error("cannot set up TLS: {0}")]
+    #[error("{0}")]
     Tls(#[from] quic_proto::crypto::TlsConfigError),
     #[error("{0}")]
     Config(#[from] quic_proto::config::ConfigError),
@@ -29,23 +30,43 @@ pub(crate) enum Failure {
         "the certificate of {to} is not trusted ({why}): name its issuer with --ca PEM, or use --insecure for a test"
     )]
     NotTrusted { to: String, why: String },
-    #[error("{to} does not speak {alpn:?}: choose another protocol with --alpn")]
+    #[error("{to} does not speak {alpn:?}: {}", server_of(.alpn))]
     Alpn { to: String, alpn: String },
     #[error("{to} speaks none of the QUIC versions that were offered, but {offered}: choose with --version")]
     Version { to: String, offered: String },
+    #[error("no connection came about over this path within {} s", .0.as_secs_f64())]
+    BadPath(Duration),
     #[error("{0}")]
     Connection(ConnectionError),
     #[error("{0} of {1} files failed")]
     Files(usize, usize),
+    #[error("interrupted")]
+    Interrupted,
     #[error("{} cannot be read: {error}", .path.display())]
     Unreadable { path: PathBuf, error: String },
     #[error("what came back is not what was sent: {0}")]
     Mismatch(String),
+    #[error("{0}")]
+    Stream(String),
     #[error("the measurement failed: {0}")]
     Measurement(quic_perf::Error),
 }
 
+/// How to get at a server of this protocol.
+fn server_of(alpn: &str) -> &'static str {
+    match alpn {
+        ECHO => "quic serve --echo does",
+        quic_perf::ALPN => "quic perf server does",
+        _ => "choose another protocol with --alpn",
+    }
+}
+
 impl Failure {
+    /// What ended a stream before its time.
+    pub(crate) fn stream(error: impl std::fmt::Display) -> Self {
+        Self::Stream(error.to_string())
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
-use url::Url;
+use url::{Position, Url};
 
 /// A file that could not be fetched, and why.
 #[derive(Debug, thiserror::Error)]
@@ -32,18 +32,18 @@ enum FileFailure {
 }
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
-    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
     let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
     args.client.version.permits(&v1_only)?;
     let config = tls::client(&args.client, args.alpn(), false)?;
+    let mut used = Names::default();
+    let names = args.urls.iter().map(|url| used.of(url)).collect::<Result<Vec<_>, _>>()?;
+    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
     let bars = MultiProgress::new();
     let mut tasks = JoinSet::new();
     let mut connections: HashMap<(String, u16), Connection> = HashMap::new();
     let mut endpoints = Vec::new();
-    let mut names = Names::default();
-    for url in &args.urls {
-        let (host, port) = host_of(url)?;
-        let name = names.of(url)?;
+    for (url, name) in args.urls.iter().zip(names) {
+        let (host, port) = host_of(url);
         let key = (host.clone(), port);
         let known = connections.get(&key).filter(|_| !args.connection_per_url).cloned();
         let connection = match known {
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
         };
         let bar = std::io::stderr().is_terminal().then(|| bars.add(bar(&name)));
         let path = args.out.join(&name);
-        let request = hq::request(url.path());
+        let request = hq::request(&url[Position::BeforePath..Position::AfterQuery]);
         tasks.spawn(async move {
             let begun = Instant::now();
             let result = fetch(&connection, &request, &path, bar.as_ref()).await;
@@ -70,7 +70,12 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
             (name, result, begun.elapsed())
         });
     }
-    let failed = report(&mut tasks, &bars).await;
+    let failed = tokio::select! {
+        failed = report(&mut tasks, &bars) => Some(failed),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    // What an interrupted download leaves is removed with its task, and the server is told.
+    tasks.shutdown().await;
     for connection in connections.into_values() {
         connection.close(AppError::from(0), b"done");
     }
@@ -78,7 +83,11 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
         endpoint.close(AppError::from(0), b"done");
         endpoint.wait_idle().await;
     }
-    if failed == 0 { Ok(()) } else { Err(Failure::Files(failed, args.urls.len())) }
+    match failed {
+        Some(0) => Ok(()),
+        Some(failed) => Err(Failure::Files(failed, args.urls.len())),
+        None => Err(Failure::Interrupted),
+    }
 }
 
 /// Prints a line a file as they come in. Returns how many failed.
@@ -112,12 +121,9 @@ fn bar(name: &str) -> ProgressBar {
     if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
-fn host_of(url: &Url) -> Result<(String, u16), Failure> {
-    if url.scheme() != "https" {
-        return Err(Failure::Usage(format!("{url}: QUIC is always encrypted, use https://")));
-    }
-    let host = url.host_str().ok_or_else(|| Failure::Usage(format!("{url} names no host")))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), url.port_or_known_default().unwrap_or(443)))
+fn host_of(url: &Url) -> (String, u16) {
+    let host = url.host_str().unwrap_or_default();
+    (host.trim_matches(['[', ']']).to_owned(), url.port_or_known_default().unwrap_or(443))
 }
 
 /// The names under which files are written: the last part of the path, each used once.
@@ -334,7 +340,7 @@ mod tests {
         assert_eq!(names.of(&url("https://a/x/y")).unwrap(), "y");
         assert_eq!(names.of(&url("https://a/")).unwrap(), "index.html");
         assert!(names.of(&url("https://a/z/y")).is_err());
-        assert!(host_of(&url("http://a/")).is_err());
-        assert_eq!(host_of(&url("https://[::1]:4433/a")).unwrap(), ("::1".to_owned(), 4433));
+        assert_eq!(host_of(&url("https://[::1]:4433/a")), ("::1".to_owned(), 4433));
+        assert_eq!(host_of(&url("https://a/?b")), ("a".to_owned(), 443));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const BAD_REQUEST: u32 = 400;
 pub(crate) const NOT_FOUND: u32 = 404;
 pub(crate) const BROKEN_OFF: u32 = 500;
 
-/// The request for the path of a URL.
+/// The request for the path of a URL, with its query if it has one.
 pub(crate) fn request(path: &str) -> String {
     format!("GET {path}\r\n")
 }

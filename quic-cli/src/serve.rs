@@ -34,7 +34,8 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
     args.version.permits(&[("--retry", args.retry), ("--keylog", args.keylog.is_some())])?;
     let service = match &args.root {
         Some(root) => {
-            let canonical = root.canonicalize();
+            // Listing it tells now what every client would be told later.
+            let canonical = root.canonicalize().and_then(|root| std::fs::read_dir(&root).map(|_| root));
             let what = format!("cannot serve {}", root.display());
             Service::Files(Arc::new(canonical.map_err(Failure::io(what))?))
         }

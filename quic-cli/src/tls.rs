@@ -4,7 +4,7 @@ use crate::args::{Cipher, Client};
 use crate::failure::Failure;
 use quic_proto::config::{ClientConfig, TransportConfig};
 use quic_proto::crypto::rustls::{CipherChoice, ClientOptions, Identity, RustlsServer, ServerOptions};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{KeyLog, RootCertStore};
 use std::fs::File;
@@ -25,7 +25,10 @@ pub(crate) fn self_signed() -> Result<Identity, Failure> {
 pub(crate) fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
     let unreadable = |path: &Path, error: String| Failure::Unreadable { path: path.to_owned(), error };
     let chain = certificates(cert)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => unreadable(key, "it holds no private key".to_owned()),
+        other => unreadable(key, other.to_string()),
+    })?;
     Ok(Identity { chain, key })
 }
 

@@ -4,8 +4,9 @@
 mod support;
 
 use std::net::UdpSocket;
-use std::time::Instant;
-use support::{Folder, Server, certificate, fail, list, quic, succeed, text};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::{Folder, Server, certificate, command, fail, list, quic, succeed, text};
 
 #[test]
 fn a_file_that_is_not_there() {
@@ -76,9 +77,37 @@ fn an_application_protocol_that_is_refused() {
     let folder = Folder::new("alpn");
     folder.put("file", 10);
     let server = Server::start(&["--root", &folder.at("root")]);
-    let url = server.url("file");
-    let error = fail(&["get", "--insecure", "--alpn", "nonsense", "-o", &folder.at("out"), &url]);
-    assert!(error.contains("does not speak \"nonsense\"") && error.contains("--alpn"), "{error}");
+    let (url, address) = (server.url("file"), server.address.to_string());
+    let get = ["get", "--insecure", "-o", &folder.at("out"), &url];
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &[&get[..], &["--alpn", "nonsense"]].concat(),
+            "does not speak \"nonsense\": choose another protocol with --alpn",
+        ),
+        (&["echo", "--insecure", &address], "does not speak \"echo\": quic serve --echo does"),
+        (&["perf", "client", "--insecure", &address, "rr"], "does not speak \"perf\": quic perf server does"),
+        // RFC 7301 §3.1.
+        (&[&get[..], &["--alpn", ""]].concat(), "has 1 to 255 bytes, not 0"),
+    ];
+    for (args, expected) in cases {
+        let error = fail(args);
+        assert!(error.contains(expected), "{args:?}: {error}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_server_that_stops_is_told_apart_from_one_that_lies() {
+    let server = Server::start(&["--echo"]);
+    let mut echo = command(&["echo", "--insecure", &server.address.to_string(), "--size", "1000GB"]);
+    let echo = echo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whether the connection is there already or not: it breaks off, or does not come about.
+    std::thread::sleep(Duration::from_millis(300));
+    support::signal(server.pid(), "INT");
+    server.finished();
+    let output = echo.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!text(&output.stderr).contains("is not what was sent"), "{output:?}");
 }
 
 #[test]
@@ -94,13 +123,24 @@ fn a_name_that_is_not_resolved() {
 
 #[test]
 fn arguments_that_make_no_sense() {
-    let cases: [(&[&str], &str); 6] = [
+    let address = "it must be an IP address and a port";
+    let cases: [(&[&str], &str); 16] = [
         (&["demo", "--size", "7 apples"], "is no unit of size"),
         (&["demo", "--loss", "1"], "must end with %"),
         (&["demo", "--rate", "10"], "is no unit of rate"),
         (&["demo", "--rtt", "4"], "is no unit of time"),
-        (&["serve"], "--root"),
+        (&["demo", "--size", "1B", "--file", "x"], "cannot be used with"),
+        (&["serve"], "<--root <DIR>|--echo>"),
+        (&["serve", "--root", ".", "--echo"], "cannot be used with"),
+        (&["serve", "--echo", "--listen", "localhost:4433"], address),
         (&["get", "--ca", "x", "--insecure", "https://localhost/"], "cannot be used with"),
+        (&["get", "--connect", "localhost", "https://localhost/"], address),
+        (&["get", "http://localhost/file"], "https://HOST:PORT/PATH"),
+        (&["get", "localhost:4433/file"], "https://HOST:PORT/PATH"),
+        (&["get", "127.0.0.1/file"], "https://HOST:PORT/PATH"),
+        (&["get", "--mtu", "1199", "https://localhost/"], "1200..=65527"),
+        (&["echo", "--streams", "0", "localhost:1"], "--streams"),
+        (&["echo", "--count", "0", "localhost:1"], "--count"),
     ];
     for (args, expected) in cases {
         let output = quic(args);
@@ -108,19 +148,43 @@ fn arguments_that_make_no_sense() {
         let error = text(&output.stderr);
         assert!(error.contains(expected), "{args:?}: {error}");
     }
-    let error = fail(&["get", "http://localhost/file"]);
-    assert!(error.contains("use https://"), "{error}");
-    let error = fail(&["serve", "--listen", "127.0.0.1:0", "--root", "/there/is/no/such/folder"]);
-    assert!(error.contains("cannot serve /there/is/no/such/folder"), "{error}");
     let error = fail(&["demo", "--file", "/there/is/no/such/file"]);
     assert!(error.contains("cannot read /there/is/no/such/file"), "{error}");
+    let error = fail(&["echo", "--insecure", "127.0.0.1"]);
+    assert!(error.contains("must be HOST:PORT"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_served() {
+    let folder = Folder::new("unservable");
+    folder.put("file", 10);
+    let [cert, key] = certificate(&folder);
+    let other = Folder::new("unservable-other");
+    let [_, other] = certificate(&other);
+    let (root, file) = (folder.at("root"), folder.at("root/file"));
+    let cases: [(&[&str], &str); 6] = [
+        (&["--root", "/there/is/no/such/folder"], "cannot serve /there/is/no/such/folder"),
+        (&["--root", &file], "cannot serve "),
+        (&["--root", &root, "--cert", &file, "--key", &key], "it holds no certificate"),
+        (&["--root", &root, "--cert", &cert, "--key", &cert], "it holds no private key"),
+        (&["--root", &root, "--cert", &cert, "--key", "nowhere"], "nowhere cannot be read"),
+        (&["--root", &root, "--cert", &cert, "--key", &other], "keys may not be consistent"),
+    ];
+    for (args, expected) in cases {
+        let error = fail(&[&["serve", "--listen", "127.0.0.1:0"], args].concat());
+        assert!(error.contains(expected), "{args:?}: {error}");
+    }
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let error = fail(&["serve", "--echo", "--listen", &listen]);
+    assert!(error.contains(&format!("cannot listen on {listen}: ")), "{error}");
 }
 
 #[test]
 fn help_and_version() {
     assert_eq!(succeed(&["--version"]).trim_end(), concat!("quic ", env!("CARGO_PKG_VERSION")));
     let help = succeed(&["--help"]);
-    for command in ["demo", "serve", "get", "echo"] {
+    for command in ["demo", "serve", "get", "echo", "perf"] {
         assert!(help.contains(command), "{help}");
         assert!(succeed(&[command, "--help"]).contains("Usage: quic"), "{command}");
     }

@@ -24,8 +24,7 @@ fn succeed_quietly(args: &[&str]) -> String {
 
 /// Ends it as an operator does, and gives what it says then.
 fn stop(server: Server) -> Vec<String> {
-    let done = std::process::Command::new("kill").args(["-TERM", &server.pid().to_string()]).status();
-    assert!(done.is_ok_and(|status| status.success()));
+    support::signal(server.pid(), "TERM");
     server.finished()
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{Folder, PATIENCE, Server, certificate, command, list, quic, succeed};
 
@@ -28,10 +28,10 @@ fn a_hundred_small_files_on_one_connection() {
     let folder = Folder::new("hundred");
     let names: Vec<String> = (0..100).map(|i| format!("small{i}")).collect();
     names.iter().for_each(|name| folder.put(name, 1000 + name.len()));
-    let server = Server::start(&["--root", &folder.at("root"), "--once", "1"]);
+    let server = Server::start(&["--root", &folder.at("root"), "--once", "1", "--retry"]);
     let urls: Vec<String> = names.iter().map(|name| server.url(name)).collect();
     let out = folder.at("out");
-    let mut args = vec!["get", "--insecure", "-o", &out];
+    let mut args = vec!["get", "--insecure", "-o", &out, "--key-update"];
     args.extend(urls.iter().map(String::as_str));
     succeed(&args);
     folder.same("out", &names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -128,6 +128,15 @@ fn streams_come_back_from_an_echo_server() {
 }
 
 #[test]
+fn many_more_streams_than_are_permitted_at_once() {
+    let server = Server::start(&["--echo", "--once", "1"]);
+    let address = server.address.to_string();
+    let out = succeed(&["echo", &address, "--insecure", "--size", "10B", "--streams", "1000"]);
+    assert!(out.contains("1000 streams, all intact"), "{out}");
+    server.finished();
+}
+
+#[test]
 fn a_demo_tells_what_happened() {
     let out = succeed(&["demo", "--size", "4MiB"]);
     for what in [
@@ -182,23 +191,25 @@ fn a_file_that_cannot_be_read_is_no_empty_file() {
 
 #[test]
 #[cfg(unix)]
-fn an_interrupted_server_leaves_no_half_file() {
-    let folder = Folder::new("interrupted");
-    let file = std::fs::File::create(folder.at("root/huge")).unwrap();
-    file.set_len(64 << 30).unwrap();
-    let server = Server::start(&["--root", &folder.at("root")]);
-    let out = folder.0.join("out");
-    let mut get = command(&["get", "--insecure", "-o", out.to_str().unwrap(), &server.url("huge")]);
-    let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    while !list(&out).iter().any(|name| out.join(name).metadata().is_ok_and(|m| m.len() > 0)) {
-        assert!(begun.elapsed() < PATIENCE, "nothing arrives");
-        std::thread::sleep(Duration::from_millis(5));
+fn who_is_interrupted_leaves_no_half_file() {
+    for interrupt_server in [true, false] {
+        let folder = Folder::new(if interrupt_server { "interrupted" } else { "interrupted-get" });
+        let file = std::fs::File::create(folder.at("root/huge")).unwrap();
+        file.set_len(64 << 30).unwrap();
+        let server = Server::start(&["--root", &folder.at("root"), "--once", "1"]);
+        let out = folder.0.join("out");
+        let mut get = command(&["get", "--insecure", "-o", out.to_str().unwrap(), &server.url("huge")]);
+        let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while !list(&out).iter().any(|name| out.join(name).metadata().is_ok_and(|m| m.len() > 0)) {
+            assert!(begun.elapsed() < PATIENCE, "nothing arrives");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        support::signal(if interrupt_server { server.pid() } else { get.id() }, "INT");
+        // A client that is interrupted takes its leave, so that the server has done what it was to do.
+        server.finished();
+        let output = get.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(list(&out), [""; 0], "neither the file nor a part of it is left");
     }
-    let signal = Command::new("kill").args(["-INT", &server.pid().to_string()]).status().unwrap();
-    assert!(signal.success());
-    server.finished();
-    let output = get.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(list(&out), [""; 0], "neither the file nor a part of it is left");
 }

@@ -109,12 +109,8 @@ impl Endpoint {
     ) -> io::Result<Self> {
         let rng = Box::new(SeededRng::from_seed(os::secret()?));
         let started = Instant::now();
-        let wrap = |socket| Ok(UdpSocket::from_std(socket));
-        let socket = if config.has_departure_times() {
-            Socket::with_departure_times(socket, ProtocolTime::EPOCH, wrap)?
-        } else {
-            Socket::new(socket, wrap)?
-        };
+        let departure_times = config.has_departure_times().then_some(ProtocolTime::EPOCH);
+        let socket = Socket::new(socket, departure_times, |socket| Ok(UdpSocket::from_std(socket)))?;
         Ok(Self {
             protocol: Protocol::new(config, server, rng, os::wall_clock()),
             socket,

@@ -92,8 +92,14 @@
 //! | one connection, its streams | [`connection`], [`streams`] |
 //! | settings | [`config`] |
 //! | TLS | [`crypto::rustls`]; [`crypto::null`] for tests |
-//! | what happened, what went wrong | [`event`], [`error`], [`engine::stats`] |
+//! | what happened, what went wrong | [`event`], [`error`], [`ConnectionStats`](connection::ConnectionStats) |
 //! | how it works inside | `ARCHITECTURE.md`; [`engine`], [`ietf`], `gquic`, [`recovery`], [`congestion`] |
+//!
+//! # What may change
+//!
+//! The modules of all but the last row are the interface: between versions that Cargo takes for compatible they only grow, as those of
+//! [`id`], [`net`], [`time`], [`rng`] and [`cid`] that they are made of. What is inside is public so that it can be read here, tested and
+//! measured from outside; it changes with any version.
 #![forbid(unsafe_code)]
 #![warn(clippy::iter_over_hash_type)]
 

@@ -84,7 +84,7 @@ fn departures_keep_to_the_rate() {
     // The window, and the rate with it, grows meanwhile; the last rate is the highest.
     pair.settle();
     let path = pair.c(handle).stats().path;
-    assert_eq!(pair.c(handle).stats().lost_packets, 0);
+    assert_eq!(pair.c(handle).stats().counters.lost_packets, 0);
     let burst = (path.pacing_rate / 500).max(10 * u64::from(path.mtu));
     for first in 0..pair.departures.len() {
         let (start, mut bytes) = (left(&pair.departures[first]), 0);
@@ -128,7 +128,11 @@ fn an_acknowledgement_does_not_overtake_what_waits() {
     pair.client_sends(handle, &[7; 500_000]);
     pair.settle();
     assert!(pair.departures.is_sorted_by_key(left));
-    assert_eq!((pair.c(handle).stats().lost_packets, pair.s(server).stats().lost_packets), (0, 0), "{id:?}");
+    assert_eq!(
+        (pair.c(handle).stats().counters.lost_packets, pair.s(server).stats().counters.lost_packets),
+        (0, 0),
+        "{id:?}"
+    );
 }
 
 /// A close leaves after what was handed out before: it would end the connection for it.

@@ -37,7 +37,7 @@ fn a_server_takes_no_data_before_its_handshake_is_complete() {
     raw.packet(Level::OneRtt, 0, hello);
     let connection = raw.connection();
     assert!(!connection.is_established());
-    assert_eq!((connection.stats().received.frames.stream, connection.accept(Dir::Bi)), (0, None));
+    assert_eq!((connection.stats().counters.received.frames.stream, connection.accept(Dir::Bi)), (0, None));
     raw.exchange();
     assert!(
         !raw.seen.iter().any(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack")),
@@ -49,6 +49,21 @@ fn a_server_takes_no_data_before_its_handshake_is_complete() {
     raw.release();
     let id = raw.connection().accept(Dir::Bi).unwrap();
     assert_eq!(read_all(raw.connection(), id), (b"hello".to_vec(), false));
+}
+
+#[test]
+fn what_waited_for_keys_is_acknowledged_with_that_delay() {
+    // RFC 9000 §13.2.5: "endpoints SHOULD include buffering delays caused by unavailability of decryption keys".
+    let mut raw = without_finished();
+    raw.packet(Level::OneRtt, 0, encode::ping);
+    raw.wait(Duration::from_millis(40));
+    raw.release();
+    raw.exchange();
+    let mut acks =
+        raw.seen.iter().filter(|(level, frame)| *level == Level::OneRtt && frame.starts_with("Ack"));
+    let (_, ack) = acks.next_back().expect("it is acknowledged at once: its delay was long enough");
+    // In units of eight microseconds (§19.3).
+    assert!(ack.contains("delay: 5000,"), "{ack}");
 }
 
 #[test]
@@ -174,7 +189,7 @@ fn keys_are_updated_before_they_are_used_up() {
         assert!(read_all(pair.s(server), id) == (vec![round; 100_000], true));
     }
     assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
-    assert!(pair.c(client).stats().sent.packets > 5 * 150);
+    assert!(pair.c(client).stats().counters.sent.packets > 5 * 150);
 }
 
 #[test]

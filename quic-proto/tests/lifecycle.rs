@@ -6,7 +6,8 @@ use common::raw::Raw;
 use common::{DELAY, Fate, Pair, endpoint, null_client, null_server, read_all};
 use quic_proto::config::TransportConfig;
 use quic_proto::error::{AppError, ConnectionError, TransportErrorCode as Code};
-use quic_proto::id::{Dir, Level, Side};
+use quic_proto::event::Event;
+use quic_proto::id::{Dir, Level, ResetToken, Side, StreamId};
 use quic_proto::ietf::wire::encode;
 use quic_proto::streams::OpenError;
 use quic_proto::time::Duration;
@@ -73,11 +74,34 @@ fn the_shorter_idle_timeout_counts() {
 }
 
 #[test]
+fn an_idle_timeout_leaves_time_for_probes() {
+    // RFC 9000 §10.1: "To avoid excessively small idle timeout periods, endpoints MUST increase the idle timeout period to be at least three
+    // times the current Probe Timeout (PTO)."
+    let hasty = TransportConfig::default().max_idle_timeout(Some(Duration::from_millis(1)));
+    let mut raw = Raw::connected(Side::Client, hasty.mtu_discovery(false));
+    let heard = raw.now;
+    while raw.closed().is_none() {
+        raw.wait(Duration::from_millis(1));
+    }
+    assert_eq!(raw.closed(), Some(&ConnectionError::TimedOut));
+    // There is no sample of the RTT: it is assumed to be 333 ms, and the PTO is three times that and the peer's delay (RFC 9002 §6.2).
+    let three_pto = Duration::from_millis(3 * (333 * 3 + 25));
+    assert!(
+        (three_pto - SECOND / 10..three_pto + SECOND).contains(&(raw.now - heard)),
+        "{:?}",
+        raw.now - heard
+    );
+}
+
+#[test]
 fn keep_alive_keeps_alive() {
     let (mut pair, client, server) = Pair::connected(idle(10).keep_alive(Some(SECOND * 3)));
     pair.run(SECOND * 60);
     assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
-    assert!(pair.c(client).stats().sent.frames.ping + pair.s(server).stats().sent.frames.ping <= 45);
+    assert!(
+        pair.c(client).stats().counters.sent.frames.ping + pair.s(server).stats().counters.sent.frames.ping
+            <= 45
+    );
     // But not a connection whose peer is gone.
     pair.network = Box::new(|_, _| Fate::Drop);
     pair.run(SECOND * 30);
@@ -167,6 +191,34 @@ fn a_closed_end_answers_at_a_limited_rate() {
 }
 
 #[test]
+fn nothing_follows_the_event_of_the_end() {
+    for side in [Side::Client, Side::Server] {
+        let mut raw = Raw::connected(side, idle(30));
+        let now = raw.now;
+        raw.connection().abort(now, AppError::from(1), b"");
+        raw.exchange();
+        assert!(matches!(raw.events.last(), Some(Event::Closed(ConnectionError::LocallyClosed))));
+        let before = raw.events.len();
+        let (opened, used) = (StreamId::new(side, Dir::Uni, 0), raw.connection().stats().buffers);
+        raw.frames(|w| {
+            encode::max_streams(w, Dir::Bi, 100);
+            encode::stream_header(w, opened, 0, Some(5), true);
+            w.bytes(b"hello");
+        });
+        assert_eq!(raw.events[before..], [], "{side:?}");
+        assert_eq!((raw.connection().accept(Dir::Uni), raw.connection().stats().buffers), (None, used));
+        // That the peer closes too is still heard: RFC 9000 §10.2.1, "If an endpoint … receives a CONNECTION_CLOSE frame, it MAY enter the
+        // draining state".
+        raw.frames(|w| encode::application_close(w, AppError::from(5), b"bye"));
+        let silent = raw.datagrams;
+        for _ in 0..10 {
+            raw.frames(encode::ping);
+        }
+        assert_eq!((raw.datagrams, raw.events.len()), (silent, before));
+    }
+}
+
+#[test]
 fn a_graceful_close_loses_nothing() {
     for lossy in [false, true] {
         let (mut pair, client, server) = Pair::connected(idle(30));
@@ -228,12 +280,52 @@ fn nothing_can_be_written_after_a_close() {
 fn a_server_that_forgot_resets_its_clients() {
     let (mut pair, client, _) = Pair::connected(idle(30));
     // It starts again with the same secret, from which the tokens are derived.
-    pair.server = endpoint(2, Some(null_server().build().unwrap()));
+    pair.replace_server(endpoint(2, Some(null_server().build().unwrap())));
     pair.client_sends(client, &[1; 1000]);
-    pair.settle();
+    pair.run(DELAY * 2);
     assert_eq!(pair.client_closed(), Some(&ConnectionError::Reset));
-    assert_eq!(pair.server.stats().resets, 1);
+    // RFC 9000 §10.3.1: "the endpoint MUST enter the draining period and not send any further packets on this connection."
+    let sent = pair.sent;
+    assert_eq!(pair.client.connections(), 1);
+    pair.run(SECOND * 5);
+    assert_eq!((pair.sent, pair.server.stats().resets), (sent, 1));
     assert_eq!((pair.client.connections(), pair.client.next_timeout()), (0, None));
+}
+
+#[test]
+fn a_reset_may_look_like_anything() {
+    // RFC 9000 §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC versions
+    // might allow the use of a long header." To the client's own id they come to the connection, to others to the router.
+    let heads: [(u8, Option<u32>); 7] = [
+        (0x40, None),
+        (0x00, None),
+        (0xc0, Some(1)),
+        (0xe0, Some(1)),
+        (0x80, Some(1)),
+        (0xc0, Some(0x6b33_43cf)),
+        (0xff, Some(0)),
+    ];
+    for (first, version) in heads {
+        for own_id in [false, true] {
+            let mut raw = Raw::new(Side::Server, idle(30));
+            raw.handshake(|p| p.stateless_reset_token = Some(ResetToken([7; 16])));
+            let mut datagram = vec![first];
+            if let Some(version) = version {
+                datagram.extend(version.to_be_bytes());
+                datagram.push(8);
+            }
+            datagram.extend(if own_id { &*raw.dcid } else { &[0x55; 8] });
+            datagram.resize(80, 0x55);
+            datagram.extend([6; 16]);
+            raw.deliver(&mut datagram.clone());
+            assert_eq!(raw.closed(), None, "{first:#x} {version:?}: another token");
+            let at = datagram.len() - 16;
+            datagram[at..].fill(7);
+            raw.deliver(&mut datagram);
+            let reset = Some(&ConnectionError::Reset);
+            assert_eq!(raw.closed(), reset, "{first:#x} {version:?}, own id: {own_id}");
+        }
+    }
 }
 
 #[test]

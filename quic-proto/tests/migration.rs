@@ -7,7 +7,7 @@ use common::raw::Raw;
 use quic_proto::codec::Writer;
 use quic_proto::config::TransportConfig;
 use quic_proto::event::Event;
-use quic_proto::id::{Cid, Level, ResetToken, Side};
+use quic_proto::id::{Cid, Dir, Level, ResetToken, Side};
 use quic_proto::ietf::wire::encode;
 use quic_proto::net::FourTuple;
 use quic_proto::time::Duration;
@@ -69,6 +69,52 @@ fn a_probed_path_has_an_id_of_its_own() {
     from(&mut raw, 7, encode::ping);
     raw.wait(Duration::from_millis(100));
     assert!(raw.sent_to.contains(&(old, old_id)), "{:?}", raw.sent_to);
+}
+
+#[test]
+fn a_new_address_gets_no_more_than_three_times_what_came_from_it() {
+    // RFC 9000 §8: "an endpoint MUST limit the amount of data it sends to the unvalidated address to three times the amount of data received
+    // from that address."
+    let (mut raw, fresh) = client();
+    let old = raw.path;
+    raw.dcid = fresh;
+    let packet = raw.build(Level::OneRtt, 0, encode::ping);
+    raw.sizes.clear();
+    raw.path = FourTuple::to(address(50));
+    raw.deliver(&mut packet.clone());
+    let id = raw.connection().open(Dir::Uni).unwrap();
+    raw.connection().send_stream(id).unwrap().write(&[1; 10_000]).unwrap();
+    raw.wait(Duration::from_millis(900));
+    let new = raw.path;
+    let sent: usize = raw.sizes.iter().filter(|(path, _)| *path == new).map(|(_, size)| size).sum();
+    assert!(sent > 0 && sent <= 3 * packet.len(), "{sent} bytes for {}", packet.len());
+    // §8.2.1: "An endpoint MUST expand datagrams that contain a PATH_CHALLENGE frame to at least the smallest allowed maximum datagram size of
+    // 1200 bytes, unless the anti-amplification limit for the path does not permit": it does on the old path.
+    assert!(raw.sizes.iter().any(|(path, _)| *path == old), "{:?}", raw.sizes);
+    assert!(raw.sizes.iter().all(|(path, size)| *path == new || *size == 1200), "{:?}", raw.sizes);
+    // §8.2.1: when an answer has come "the endpoint MUST perform a second path validation by sending a PATH_CHALLENGE frame in a datagram of at
+    // least 1200 bytes"; and the data is free to leave.
+    raw.sizes.clear();
+    raw.answer_challenges(new);
+    raw.wait(Duration::from_millis(100));
+    let expanded = raw.sizes.iter().filter(|(path, size)| *path == new && *size >= 1200).count();
+    assert!(expanded > 8, "{:?}", raw.sizes);
+}
+
+#[test]
+fn answers_to_challenges_are_expanded_where_that_is_permitted() {
+    // RFC 9000 §8.2.2: "An endpoint MUST expand datagrams that contain a PATH_RESPONSE frame to at least the smallest allowed maximum datagram
+    // size of 1200 bytes. … However, an endpoint MUST NOT expand the datagram containing the PATH_RESPONSE if the resulting data exceeds the
+    // anti-amplification limit."
+    let (mut raw, fresh) = client();
+    raw.sizes.clear();
+    raw.frames(|w| encode::path_challenge(w, &[7; 8]));
+    assert!(raw.sizes.iter().any(|(_, size)| *size == 1200), "{:?}", raw.sizes);
+    raw.sizes.clear();
+    raw.dcid = fresh;
+    let new = from(&mut raw, 50, |w| encode::path_challenge(w, &[8; 8]));
+    let sizes: Vec<_> = raw.sizes.iter().filter(|(path, _)| *path == new).map(|(_, size)| *size).collect();
+    assert!(!sizes.is_empty() && sizes.iter().all(|size| *size < 200), "{sizes:?}");
 }
 
 #[test]

@@ -124,6 +124,6 @@ fn an_initial_of_a_server_bears_no_token() {
     raw.hello(|_| {});
     raw.exchange();
     let stats = raw.connection().stats();
-    assert_eq!((stats.received.packets, raw.verdict().map(|(code, _)| Code(code))), (0, None));
-    assert!(stats.discarded_packets > 0 && !raw.connection().is_established());
+    assert_eq!((stats.counters.received.packets, raw.verdict().map(|(code, _)| Code(code))), (0, None));
+    assert!(stats.counters.discarded_packets > 0 && !raw.connection().is_established());
 }

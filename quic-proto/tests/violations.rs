@@ -169,8 +169,12 @@ fn small_datagrams_with_initial_packets() {
         let before = raw.connection().stats();
         raw.packet(Level::Initial, 0, encode::ping);
         let after = raw.connection().stats();
-        assert_eq!(after.discarded_packets, before.discarded_packets + discarded, "{size}");
-        assert_eq!(after.received.packets, before.received.packets + 1 - discarded, "{size}");
+        assert_eq!(after.counters.discarded_packets, before.counters.discarded_packets + discarded, "{size}");
+        assert_eq!(
+            after.counters.received.packets,
+            before.counters.received.packets + 1 - discarded,
+            "{size}"
+        );
     }
 }
 
@@ -183,8 +187,8 @@ fn packets_with_another_source_id() {
     let before = raw.connection().stats();
     raw.packet(Level::Initial, 0, encode::ping);
     let after = raw.connection().stats();
-    assert_eq!((after.received.packets, code(&raw)), (before.received.packets, None));
-    assert_eq!(after.discarded_packets, before.discarded_packets + 1);
+    assert_eq!((after.counters.received.packets, code(&raw)), (before.counters.received.packets, None));
+    assert_eq!(after.counters.discarded_packets, before.counters.discarded_packets + 1);
 }
 
 #[test]

@@ -226,13 +226,13 @@ fn stall(family: &str, config: &HostConfig) {
         .at(resumes, move |net| {
             let client = &mut net.node_mut(NodeId(0));
             let stats = client.connection().expect("it goes on").stats();
-            let (sent, received) = (stats.sent.frames, stats.received.frames);
+            let (sent, received) = (stats.counters.sent.frames, stats.counters.received.frames);
             assert!(sent.data_blocked + sent.stream_data_blocked > 0, "the writer says that it is blocked");
             assert_eq!(received.max_data + received.max_stream_data, 0, "nothing was granted");
             assert!(
-                stats.sent.bytes < 4 * window,
+                stats.counters.sent.bytes < 4 * window,
                 "{} bytes were sent to a reader that does not read",
-                stats.sent.bytes
+                stats.counters.sent.bytes
             );
             net.node_mut(NodeId(1)).read_on();
         });

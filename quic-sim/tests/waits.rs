@@ -1,7 +1,7 @@
 //! "Why is it slow?": `ConnectionStats::waited` names what held the sender back.
 
 use quic_proto::config::TransportConfig;
-use quic_proto::engine::stats::Waited;
+use quic_proto::connection::Waited;
 use quic_sim::quic::{Host, HostConfig, QuicChecker, Transfer};
 use quic_sim::units::{mbit, ms, secs};
 use quic_sim::{Queue, Scenario};

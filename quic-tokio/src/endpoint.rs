@@ -107,11 +107,7 @@ impl Endpoint {
         let configs = repeat_n((config, server), sockets.len());
         for (number, (socket, (config, server))) in sockets.into_iter().zip(configs).enumerate() {
             let config = if let Some(rule) = rule { rule.configure(number, config) } else { config };
-            let socket = if config.has_departure_times() {
-                Socket::with_departure_times(socket, clock.now())?
-            } else {
-                Socket::new(socket)?
-            };
+            let socket = Socket::new(socket, config.has_departure_times().then(|| clock.now()))?;
             let rng = Box::new(SeededRng::from_seed(os::secret()?));
             let protocol = Protocol::new(config, server, rng, epoch);
             shards.push(Arc::new(Shared::new(socket, clock, protocol)));

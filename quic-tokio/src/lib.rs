@@ -74,9 +74,9 @@ pub use error::{
 };
 pub use incoming::{Incoming, IncomingFuture};
 pub use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
-pub use quic_proto::connection::HandshakeInfo;
-pub use quic_proto::endpoint::AcceptError;
-pub use quic_proto::engine::stats::ConnectionStats;
+pub use quic_proto::connection::{ConnectionStats, HandshakeInfo};
+pub use quic_proto::endpoint::{AcceptError, RouterStats};
+
 pub use quic_proto::error::{AppError, ConnectionError};
 pub use quic_proto::id::StreamId;
 pub use recv_stream::RecvStream;

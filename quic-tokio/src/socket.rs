@@ -15,14 +15,10 @@ use tokio::net::UdpSocket;
 pub(crate) struct Socket(quic_udp::Socket<UdpSocket>);
 
 impl Socket {
-    /// Takes a bound socket. Must be called within a tokio runtime.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        Ok(Self(quic_udp::Socket::new(socket, UdpSocket::from_std)?))
-    }
-
-    /// The same, for datagrams that name the times at which they are to leave; it is `now`.
-    pub(crate) fn with_departure_times(socket: std::net::UdpSocket, now: Instant) -> io::Result<Self> {
-        Ok(Self(quic_udp::Socket::with_departure_times(socket, now, UdpSocket::from_std)?))
+    /// Takes a bound socket, which holds datagrams back until the times that they name if it is told what the time is. Must be called within
+    /// a tokio runtime.
+    pub(crate) fn new(socket: std::net::UdpSocket, departure_times: Option<Instant>) -> io::Result<Self> {
+        Ok(Self(quic_udp::Socket::new(socket, departure_times, UdpSocket::from_std)?))
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {

@@ -10,8 +10,8 @@
 
 use quic_proto::error::AppError;
 use quic_proto::id::StreamId;
+use quic_proto::util::BuildIdHasher;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 
 /// Wakers to be woken after the endpoint is unlocked. The memory is reused.
@@ -135,7 +135,7 @@ impl StreamSlot {
 
 /// The streams of a connection of which the application holds a part.
 #[derive(Default)]
-pub(crate) struct StreamTable(HashMap<StreamId, StreamSlot, BuildHasherDefault<IdHasher>>);
+pub(crate) struct StreamTable(HashMap<StreamId, StreamSlot, BuildIdHasher>);
 
 impl StreamTable {
     /// The application got `parts` handles of a stream.
@@ -161,27 +161,6 @@ impl StreamTable {
         for slot in self.0.values_mut() {
             slot.wake_all(wakes);
         }
-    }
-}
-
-/// Spreads stream ids, which count upwards: there is nothing that a peer could make collide.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        // Multiplication by 2^64 / φ spreads consecutive numbers over the high bits, rotation brings them to the low ones too.
-        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20);
     }
 }
 

@@ -10,7 +10,7 @@
 //!   together (GRO). The protocol decrypts them where they lie.
 //! - ECN codepoints and the address of ours that a datagram went to (`pktinfo`) are passed both ways; nothing is fragmented on the way.
 //!
-//! Where the system can, datagrams leave at the times that they name ([`Socket::with_departure_times`]).
+//! Where the system can, datagrams leave at the times that they name ([`Socket::new`]).
 //!
 //! [`Shards`] spread the connections of one port over several sockets, one for each core.
 //!
@@ -21,7 +21,7 @@
 //! use quic_udp::{ReceiveBatch, SendBatch, Socket};
 //! use quic_proto::net::Transmit;
 //!
-//! let new = || Socket::new(quic_udp::bind("127.0.0.1:0".parse().unwrap())?, |socket| Ok(socket));
+//! let new = || Socket::new(quic_udp::bind("127.0.0.1:0".parse().unwrap())?, None, |socket| Ok(socket));
 //! let (a, b) = (new()?, new()?);
 //! let mut out = SendBatch::new();
 //! let path = a.path_to(b.local_addr()).expect("both are IPv4");

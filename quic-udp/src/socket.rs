@@ -77,23 +77,8 @@ pub(crate) fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
 impl<S: AsUdp> Socket<S> {
     /// Prepares a bound socket, which `wrap` turns into the kind that the adapter uses. It does not block any more then.
     ///
-    /// # Errors
-    /// If the socket is not bound or cannot be used so.
-    pub fn new(
-        socket: std::net::UdpSocket,
-        wrap: impl FnOnce(std::net::UdpSocket) -> io::Result<S>,
-    ) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        #[cfg(target_os = "linux")]
-        crate::timestamps::switch_off(&socket)?;
-        enlarge_buffers(&state, &socket);
-        let bound = socket.local_addr()?;
-        Ok(Self { io: wrap(socket)?, state, bound, counters: Counters::default(), departures: None })
-    }
-
-    /// As [`new`](Self::new), and what names a [departure](quic_proto::net::Transmit::departure) is held back by the system until then. The
-    /// protocol's time is `now`, and goes on as `std::time::Instant` does.
+    /// With `departure_times` what names a [departure](quic_proto::net::Transmit::departure) is held back by the system until then. They say
+    /// what the protocol's time is now; it goes on as `std::time::Instant` does.
     ///
     /// Linux takes such times (`SO_TXTIME`), and leaves it to the queueing discipline of the interface to keep to them. `fq` does; `tc
     /// qdisc show` tells which one an interface has, and `sysctl net.core.default_qdisc` what new ones get. Any other sends at once, without
@@ -102,16 +87,23 @@ impl<S: AsUdp> Socket<S> {
     /// offload more could from 240 Mbit/s on.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`NoDepartureTimes`] in one of the kind [`Unsupported`](ErrorKind::Unsupported) if the system has nothing of
-    /// the kind.
-    pub fn with_departure_times(
+    /// If the socket is not bound or cannot be used so; [`NoDepartureTimes`] in an error of the kind [`Unsupported`](ErrorKind::Unsupported)
+    /// if there shall be departure times and the system has nothing of the kind.
+    pub fn new(
         socket: std::net::UdpSocket,
-        now: Instant,
+        departure_times: Option<Instant>,
         wrap: impl FnOnce(std::net::UdpSocket) -> io::Result<S>,
     ) -> io::Result<Self> {
-        let departures = Departures::new(&socket, now)
-            .map_err(|cause| io::Error::new(ErrorKind::Unsupported, NoDepartureTimes { cause }))?;
-        Ok(Self { departures: Some(departures), ..Self::new(socket, wrap)? })
+        let refused = |cause| io::Error::new(ErrorKind::Unsupported, NoDepartureTimes { cause });
+        let departures =
+            departure_times.map(|now| Departures::new(&socket, now).map_err(refused)).transpose()?;
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        #[cfg(target_os = "linux")]
+        crate::timestamps::switch_off(&socket)?;
+        enlarge_buffers(&state, &socket);
+        let bound = socket.local_addr()?;
+        Ok(Self { io: wrap(socket)?, state, bound, counters: Counters::default(), departures })
     }
 
     /// The socket as `wrap` made it.

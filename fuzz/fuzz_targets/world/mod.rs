@@ -5,11 +5,12 @@ use quic_proto::Endpoint;
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_proto::endpoint::ConnectionHandle;
 use quic_proto::error::AppError;
+use quic_proto::event::Event;
 use quic_proto::id::Dir;
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::rng::SeededRng;
 use quic_proto::time::{Duration, Instant, UnixTime};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
@@ -30,6 +31,7 @@ pub fn run(
     let mut now = Instant::EPOCH;
     let Ok(handle) = ends[1].connect(now, FourTuple::to(addresses[0]), "fuzz", client) else { return };
     let mut wires = [VecDeque::<Vec<u8>>::new(), VecDeque::new()];
+    let mut over = [BTreeSet::new(), BTreeSet::new()];
     let mut buf = vec![0; 4 * 1500];
     let segments = NonZeroUsize::new(4).expect("four");
     for step in data.chunks(3) {
@@ -59,7 +61,12 @@ pub fn run(
             while let Some(incoming) = ends[me].poll_incoming() {
                 let _ = ends[me].accept(now, incoming);
             }
-            while ends[me].poll_event().is_some() {}
+            while let Some((handle, event)) = ends[me].poll_event() {
+                assert!(!over[me].contains(&handle), "{event:?} after the end");
+                if matches!(event, Event::Closed(_)) {
+                    over[me].insert(handle);
+                }
+            }
             while wires[1 - me].len() < 64 {
                 let Some(transmit) = ends[me].poll_transmit(now, &mut buf, segments) else { break };
                 wires[1 - me].extend(transmit.datagrams(&buf).map(<[u8]>::to_vec));

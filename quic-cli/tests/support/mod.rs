@@ -40,6 +40,12 @@ pub fn fail(args: &[&str]) -> String {
     err.trim_end().to_owned()
 }
 
+/// Sends a signal: INT as Ctrl-C does, TERM as operators do.
+pub fn signal(pid: u32, name: &str) {
+    let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(done.is_ok_and(|status| status.success()));
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -73,11 +73,16 @@ impl ClientConfig {
     /// # Errors
     /// If there is no version, one that is not supported (those of RFCs without TLS too), or the transport configuration is out of range.
     pub fn build(self) -> Result<Self, ConfigError> {
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// What [`build`](Self::build) checks.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.transport.validate()?;
         let known =
             |version| (self.tls.is_some() && spec(version).is_some()) || self.family_of(version).is_some();
-        check_versions(&self.versions, known)?;
-        Ok(self)
+        check_versions(&self.versions, known)
     }
 
     /// The settings of the family that speaks `version`, if that is none of the IETF's.

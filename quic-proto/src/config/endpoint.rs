@@ -100,8 +100,7 @@ impl EndpointConfig {
     ///
     /// The adapters ask the system for it, and fail to make an endpoint where there is no such thing. Linux has it, but *keeps to the times
     /// only if the queueing discipline of the interface does* (`fq`); others send at once, which is as good as no pacing within these
-    /// milliseconds, and takes round trips for shorter by as much. See `Socket::with_departure_times` of
-    /// `quic-udp`.
+    /// milliseconds, and takes round trips for shorter by as much. See `Socket::new` of `quic-udp`.
     #[must_use]
     pub fn departure_times(mut self, on: bool) -> Self {
         self.departure_times = on;
@@ -118,12 +117,17 @@ impl EndpointConfig {
     /// # Errors
     /// If a value is outside the range that its setter names.
     pub fn build(self) -> Result<Self, ConfigError> {
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// What [`build`](Self::build) checks.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         in_range("the length of connection ids", self.cid_len as u64, 0, MAX_CID_LEN as u64)?;
         let len = (self.cid_factory)().len() as u64;
         in_range("the length of generated connection ids", len, self.cid_len as u64, self.cid_len as u64)?;
         in_range("max_udp_payload_size in bytes", self.max_udp_payload_size, 1200, 65527)?;
-        check_versions(&self.versions, |version| spec(version).is_some())?;
-        Ok(self)
+        check_versions(&self.versions, |version| spec(version).is_some())
     }
 }
 

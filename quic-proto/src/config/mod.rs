@@ -1,11 +1,12 @@
 //! Configuration: plain values, collected by setters that take and return `self`, checked once by `build()`.
 //!
-//! Owns four types, and in [`family`] what protocol families beside the IETF's add to them. [`EndpointConfig`] says how an endpoint names its connections and answers strangers; [`ServerConfig`] what it
-//! does with clients; [`ClientConfig`] how one connection is opened; [`TransportConfig`] the limits and timing of a connection, on
-//! either side.
+//! Owns four types, and in [`family`] what protocol families beside the IETF's add to them. [`EndpointConfig`] says how an endpoint names
+//! its connections and answers strangers; [`ServerConfig`] what it does with clients; [`ClientConfig`] how one connection is opened;
+//! [`TransportConfig`] the limits and timing of a connection, on either side.
 //!
-//! Invariant: what `build()` returned lies within the ranges that the RFCs and this library's own memory bounds ask for; nothing
-//! downstream checks a configured number again. Secrets are not printed by `Debug`.
+//! Invariant: what `build()` returned lies within the ranges that the RFCs and this library's own memory bounds ask for. Who leaves `build()`
+//! out hears of what is wrong when a connection is to be opened or accepted: no connection comes about with such a configuration, and nothing
+//! behind that door checks a configured number again. Secrets are not printed by `Debug`.
 //!
 //! Timers: none.
 

@@ -102,15 +102,15 @@ impl ServerConfig {
     }
 
     /// How many clients may wait for the decision to accept them, and how many bytes of their datagrams may wait with them; clients
-    /// beyond either limit are dropped unanswered and try again. At least 1, and 1200 bytes. Default: 16384 clients, 32 MiB.
+    /// beyond either limit are dropped unanswered and try again. 1 to 2^32-1, and at least 1200 bytes. Default: 16384 clients, 32 MiB.
     #[must_use]
     pub fn max_incoming(mut self, clients: usize, bytes: usize) -> Self {
         (self.max_incoming, self.max_incoming_bytes) = (clients, bytes);
         self
     }
 
-    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). Default:
-    /// 2^20.
+    /// How many connections the endpoint may have, its own included; clients beyond them are refused (`CONNECTION_REFUSED`). 1 to 2^32-1.
+    /// Default: 2^20.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
@@ -122,14 +122,19 @@ impl ServerConfig {
     /// # Errors
     /// If a value is outside the range that its setter names.
     pub fn build(self) -> Result<Arc<Self>, ConfigError> {
+        self.validate()?;
+        Ok(Arc::new(self))
+    }
+
+    /// What [`build`](Self::build) checks.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.transport.validate()?;
         in_range("retry_token_lifetime in seconds", self.token_key.lifetimes.retry.as_secs(), 1, 3600)?;
         let year = 365 * 24 * 3600;
         in_range("address_token_lifetime in seconds", self.token_key.lifetimes.address.as_secs(), 1, year)?;
         in_range("max_incoming clients", self.max_incoming as u64, 1, u32::MAX.into())?;
         in_range("max_incoming bytes", self.max_incoming_bytes as u64, 1200, u64::MAX)?;
-        in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())?;
-        Ok(Arc::new(self))
+        in_range("max_connections", self.max_connections as u64, 1, u32::MAX.into())
     }
 }
 

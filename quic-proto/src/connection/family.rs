@@ -1,7 +1,7 @@
 //! The one enum over protocol families, and the one match on it.
 
 use super::{ConnectError, ConnectionInit};
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, ConfigError, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
 use crate::engine::family::Family as _;
@@ -39,6 +39,10 @@ macro_rules! each {
     };
 }
 
+fn unknown(version: Version) -> ConnectError {
+    ConfigError::UnsupportedVersion(version.0).into()
+}
+
 impl Family {
     #[cfg_attr(
         not(feature = "gquic"),
@@ -59,7 +63,7 @@ impl Family {
             return Ok((Self::Gquic(Box::new(family)), engine));
         }
         let start = ClientStart { version, config, server_name };
-        let (family, engine) = Ietf::client(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        let (family, engine) = Ietf::client(init.into(), &start)?.ok_or_else(|| unknown(version))?;
         Ok((Self::Ietf(Box::new(family)), engine))
     }
 
@@ -81,7 +85,7 @@ impl Family {
             return Ok((Self::Gquic(Box::new(family)), engine));
         }
         let start = ServerStart { version, config, first };
-        let (family, engine) = Ietf::server(init.into(), &start)?.ok_or(ConnectError::NoVersion)?;
+        let (family, engine) = Ietf::server(init.into(), &start)?.ok_or_else(|| unknown(version))?;
         Ok((Self::Ietf(Box::new(family)), engine))
     }
 

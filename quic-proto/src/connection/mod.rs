@@ -18,7 +18,7 @@ pub(crate) use new::ConnectionInit;
 use crate::cid::Notice;
 use crate::engine::Engine;
 use crate::engine::lifecycle::CloseFrame;
-pub use crate::engine::stats::ConnectionStats;
+pub use crate::engine::stats::{ConnectionStats, Counters, FrameCounts, PathStats, TrafficStats, Waited};
 use crate::error::{AppError, ConnectionError};
 use crate::event::Event;
 pub use crate::event::HandshakeInfo;

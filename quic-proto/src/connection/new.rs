@@ -4,7 +4,7 @@ use super::Connection;
 use super::family::Family;
 use super::negotiate::SecondStart;
 use crate::cid::CidGenerator;
-use crate::config::{ClientConfig, ServerConfig, TransportConfig};
+use crate::config::{ClientConfig, ConfigError, ServerConfig, TransportConfig};
 use crate::crypto::TlsConfigError;
 use crate::crypto::token::ResetKey;
 use crate::engine::Engine;
@@ -36,9 +36,9 @@ pub enum ConnectError {
     /// TLS refused the server name or its configuration.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
-    /// None of the versions in the configuration is one that this library speaks.
-    #[error("the configuration names no QUIC version that is known here")]
-    NoVersion,
+    /// A configuration that was not [built](crate::config) cannot work; a server's, if the client was to be accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The name is none that a certificate can be for.
     #[error("{0:?} is no valid server name")]
     InvalidServerName(String),

@@ -39,9 +39,10 @@ impl RustlsClient {
     /// Wraps a configuration. Its ALPN list should not be empty (RFC 9001 §8.1).
     ///
     /// # Errors
-    /// If it has no cipher suite of TLS 1.3 that can protect QUIC packets.
+    /// If it has no cipher suite of TLS 1.3 that can protect QUIC packets, or an application protocol's name has no bytes or more than 255.
     pub fn new(mut config: ClientConfig) -> Result<Self, TlsConfigError> {
         check_suites(&config.crypto_provider().cipher_suites)?;
+        check_protocols(&config.alpn_protocols)?;
         config.enable_early_data = false;
         Ok(Self { config: Arc::new(config) })
     }
@@ -73,9 +74,10 @@ impl RustlsServer {
     /// Wraps a configuration. Its ALPN list should not be empty (RFC 9001 §8.1).
     ///
     /// # Errors
-    /// If it has no cipher suite of TLS 1.3 that can protect QUIC packets.
+    /// If it has no cipher suite of TLS 1.3 that can protect QUIC packets, or an application protocol's name has no bytes or more than 255.
     pub fn new(mut config: ServerConfig) -> Result<Self, TlsConfigError> {
         check_suites(&config.crypto_provider().cipher_suites)?;
+        check_protocols(&config.alpn_protocols)?;
         config.max_early_data_size = 0;
         config.key_log = Arc::new(Tap(config.key_log));
         Ok(Self { config: Arc::new(config) })
@@ -97,6 +99,18 @@ fn check_suites(suites: &[SupportedCipherSuite]) -> Result<(), TlsConfigError> {
         Ok(())
     } else {
         Err(TlsConfigError::Refused("it has no TLS 1.3 cipher suite that can protect QUIC packets".into()))
+    }
+}
+
+/// RFC 7301 §3.1: `opaque ProtocolName<1..2^8-1>`. rustls panics when it is to write another, at the first handshake.
+fn check_protocols(alpn: &[Vec<u8>]) -> Result<(), TlsConfigError> {
+    match alpn.iter().find(|name| !(1..=255).contains(&name.len())) {
+        None => Ok(()),
+        Some(name) => {
+            let reason =
+                format!("the name of an application protocol has 1 to 255 bytes, not {}", name.len());
+            Err(TlsConfigError::Refused(reason))
+        }
     }
 }
 

@@ -110,8 +110,8 @@ impl Endpoint {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the name or the TLS configuration is refused, or there are too many connections (without connection ids: if there is one to
-    /// this address already).
+    /// If the name or a configuration is refused, or there are too many connections (without connection ids: if there is one to this address
+    /// already).
     pub fn connect(
         &mut self,
         now: Instant,

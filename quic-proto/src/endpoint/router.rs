@@ -15,7 +15,7 @@ use super::outcome::{AcceptError, DropReason, Routed, RouterStats};
 use super::stateless::RateLimit;
 use super::used_tokens::UsedTokens;
 use crate::codec::Writer;
-use crate::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
+use crate::config::{ClientConfig, ConfigError, EndpointConfig, ServerConfig, TransportConfig};
 use crate::connection::{ConnectError, Connection, ConnectionInit, EndpointEvent, EndpointEventKind};
 use crate::crypto::token::RetryToken;
 use crate::engine::start::ServerFirst;
@@ -45,6 +45,8 @@ use std::sync::Arc;
 pub struct Router {
     config: EndpointConfig,
     server: Option<Arc<ServerConfig>>,
+    /// What is wrong with these two, if nobody has checked them: then no connection is made.
+    wrong: Option<ConfigError>,
     rng: Box<dyn Rng>,
     epoch: UnixTime,
     demux: Demux,
@@ -66,11 +68,13 @@ impl Router {
         let demux = Demux::new(&mut *rng);
         let resets = RateLimit::new(config.resets_per_second);
         let (pending, used_tokens, stats) = Default::default();
-        Self { config, server, rng, epoch, demux, pending, resets, used_tokens, stats }
+        let wrong = find_wrong(&config, server.as_deref());
+        Self { config, server, wrong, rng, epoch, demux, pending, resets, used_tokens, stats }
     }
 
     /// Changes what is done with clients from now on; `None` accepts no more of them.
     pub fn set_server(&mut self, server: Option<Arc<ServerConfig>>) {
+        self.wrong = find_wrong(&self.config, server.as_deref());
         self.server = server;
     }
 
@@ -92,7 +96,7 @@ impl Router {
     /// Opens a connection to the server at `to`, which must prove that it is `server_name`.
     ///
     /// # Errors
-    /// If the address, the name or the TLS configuration is refused, there are too many connections, or there is one to this address already
+    /// If the address, the name or a configuration is refused, there are too many connections, or there is one to this address already
     /// and the peer's packets would not be told apart.
     pub fn connect(
         &mut self,
@@ -104,7 +108,9 @@ impl Router {
         if to.remote.port() == 0 || to.remote.ip().is_unspecified() {
             return Err(ConnectError::InvalidAddress(to.remote));
         }
-        let version = *config.versions.first().ok_or(ConnectError::NoVersion)?;
+        self.check_config()?;
+        config.validate()?;
+        let version = *config.versions.first().ok_or(ConfigError::NoVersions)?;
         if self.is_full() {
             return Err(ConnectError::TooManyConnections);
         }
@@ -146,6 +152,7 @@ impl Router {
         let Incoming(client) = incoming;
         let pending = self.forget(&client).ok_or(AcceptError::Gone)?;
         let server = self.server.clone().ok_or(AcceptError::Gone)?;
+        self.check_config()?;
         if self.is_full() {
             return Err(AcceptError::TooManyConnections);
         }
@@ -419,6 +426,10 @@ impl Router {
         self.pending.remove(client.id)
     }
 
+    fn check_config(&self) -> Result<(), ConnectError> {
+        self.wrong.map_or(Ok(()), |error| Err(ConnectError::Config(error)))
+    }
+
     fn is_full(&self) -> bool {
         self.server.as_ref().is_some_and(|server| self.demux.len() >= server.max_connections)
     }
@@ -428,6 +439,11 @@ impl Router {
 /// not valid packets in this version".
 fn is_old(payload: &[u8]) -> bool {
     payload.first().is_some_and(|first| first & 0xc0 == 0)
+}
+
+fn find_wrong(config: &EndpointConfig, server: Option<&ServerConfig>) -> Option<ConfigError> {
+    let server = server.map_or(Ok(()), ServerConfig::validate);
+    config.validate().and(server).err()
 }
 
 fn limits(server: &ServerConfig) -> PendingLimits {

@@ -3,8 +3,8 @@
 //! ```text
 //!  Open ── local close ──▶ Closing ── peer's close ──▶ Draining ── 3 PTO ──▶ Drained
 //!    │                        └────────── 3 PTO ───────────────────────────────▲
-//!    ├── peer's close ──────────────────────────────────▶ Draining             │
-//!    └── idle timeout, stateless reset, version mismatch ──────────────────────┘
+//!    ├── peer's close, stateless reset ─────────────────▶ Draining             │
+//!    └── idle timeout, version mismatch ───────────────────────────────────────┘
 //! ```
 //!
 //! Invariants: the reason is set exactly once, by whatever ends the connection first; a close frame leaves in `Closing` only, at most
@@ -95,7 +95,7 @@ impl Lifecycle {
         true
     }
 
-    /// The peer ended the connection. Returns whether this call did it.
+    /// The peer ended the connection, or has forgotten it. Returns whether this call did it.
     pub fn peer_closed(&mut self, reason: ConnectionError) -> bool {
         match self.state {
             State::Open => {
@@ -111,7 +111,7 @@ impl Lifecycle {
         }
     }
 
-    /// The connection ends without a word: idle timeout, stateless reset, version mismatch. Returns whether this call did it.
+    /// The connection ends without a word: idle timeout, version mismatch. Returns whether this call did it.
     pub fn abandon(&mut self, reason: ConnectionError) -> bool {
         let first = self.is_open();
         if first {

@@ -291,23 +291,8 @@ impl Engine {
         };
         let memory =
             self.acks.memory() + self.recovery.memory() + self.streams.memory() + self.paths.memory();
-        let Counters {
-            sent,
-            received,
-            discarded_packets,
-            lost_packets,
-            lost_bytes,
-            congestion_events,
-            probe_timeouts,
-        } = self.stats;
         ConnectionStats {
-            sent,
-            received,
-            discarded_packets,
-            lost_packets,
-            lost_bytes,
-            congestion_events,
-            probe_timeouts,
+            counters: self.stats,
             waited: self.waits.until(self.now),
             buffers: self.streams.memory_used() as u64,
             memory: memory as u64,

@@ -24,7 +24,6 @@ impl Engine {
     /// PROTOCOL_VIOLATION if a packet is acknowledged that was never sent (RFC 9000 §13.1).
     pub fn on_ack(
         &mut self,
-        now: Instant,
         space: SpaceId,
         ack: AckInfo,
         ecn: Option<EcnCounts>,
@@ -32,6 +31,7 @@ impl Engine {
         family: &mut dyn FamilyTokens,
     ) -> Result<(), TransportError> {
         self.outcome.clear();
+        let now = self.now;
         let situation = self.situation();
         let drained = !self.streams.can_send();
         let path = self.paths.active_mut();
@@ -51,7 +51,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Checks the peer's ECN counts (RFC 9000 §13.4.2.1) and reports new CE marks to the congestion controller (RFC 9002 §7.1).
     /// What was to leave later has arrived: the system does not keep to the times, and what they are for does not work.
     fn give_up_departure_times(&mut self) {
         self.path_config.departure_times = false;
@@ -60,6 +59,7 @@ impl Engine {
         }
     }
 
+    /// Checks the peer's ECN counts (RFC 9000 §13.4.2.1) and reports new CE marks to the congestion controller (RFC 9002 §7.1).
     fn validate_ecn(&mut self, now: Instant, space: SpaceId, counts: Option<EcnCounts>) {
         let outcome = &self.outcome;
         let (acked, Some(newest), true) =

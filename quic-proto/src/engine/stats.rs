@@ -84,29 +84,10 @@ impl Waited {
     }
 }
 
-/// What is counted as it happens.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    /// What we sent.
-    pub sent: TrafficStats,
-    /// What we received.
-    pub received: TrafficStats,
-    /// See [`ConnectionStats`].
-    pub discarded_packets: u64,
-    /// See [`ConnectionStats`].
-    pub lost_packets: u64,
-    /// See [`ConnectionStats`].
-    pub lost_bytes: u64,
-    /// See [`ConnectionStats`].
-    pub congestion_events: u64,
-    /// See [`ConnectionStats`].
-    pub probe_timeouts: u64,
-}
-
-/// What a connection did so far.
+/// What is counted as it happens, from the start of the connection on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
-pub struct ConnectionStats {
+pub struct Counters {
     /// What we sent.
     pub sent: TrafficStats,
     /// What we received.
@@ -121,6 +102,14 @@ pub struct ConnectionStats {
     pub congestion_events: u64,
     /// Times that a probe timeout expired.
     pub probe_timeouts: u64,
+}
+
+/// What a connection did so far, and how it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// What was counted.
+    pub counters: Counters,
     /// What the sender waited for, until the latest call that told the time.
     pub waited: Waited,
     /// Bytes of memory in stream buffers now: received and not read, written and not acknowledged, and idle ones.

@@ -29,9 +29,11 @@ impl Engine {
         self.streams.on_stream(self.now, rtt, id, offset, data, fin)
     }
 
-    /// Verb: a packet of `space` was opened and all its frames were taken.
+    /// Verb: a packet of `space` was opened and all its frames were taken. It was `received` before now if it had to wait for its keys: RFC
+    /// 9000 §13.2.5, "endpoints SHOULD include buffering delays caused by unavailability of decryption keys" in what they say of delays.
     pub fn on_packet_received(
         &mut self,
+        received: Instant,
         space: SpaceId,
         number: PacketNumber,
         ack_eliciting: bool,
@@ -41,7 +43,7 @@ impl Engine {
         self.stats.received.packets += 1;
         // A space may have come to its end by what a packet in it said.
         if let Some(acks) = self.acks.get_mut(space) {
-            acks.on_received(self.now, number, ack_eliciting, ecn);
+            acks.on_received(received, number, ack_eliciting, ecn);
         }
         // RFC 9000 §10.1: "An endpoint restarts its idle timer when a packet from its peer is received and processed successfully."
         self.last_activity = self.now;
@@ -85,7 +87,8 @@ impl Engine {
         self.recovery.on_sent(self.departure, space, packet.number, sent, &mut *path.cc);
     }
 
-    /// Verb: the peer closed the connection.
+    /// Verb: the peer closed the connection, or told by a stateless reset that it knows nothing of it. RFC 9000 §10.3.1: then "the endpoint
+    /// MUST enter the draining period and not send any further packets on this connection".
     pub fn on_peer_close(&mut self, reason: ConnectionError) {
         if self.lifecycle.peer_closed(reason) {
             self.closed();

@@ -41,6 +41,10 @@ impl Gquic {
         let mut result = Dispatched::default();
         for frame in Frames::new(payload) {
             let frame = frame.map_err(|violation| close::error(&violation))?;
+            // Nothing may follow what the application was told last; only that the peer has closed too is of interest.
+            if !engine.lifecycle.is_open() && !matches!(frame, Frame::ConnectionClose { .. }) {
+                continue;
+            }
             result.ack_eliciting |= frame.is_ack_eliciting();
             result.refused |=
                 self.frame(engine, now, level, &frame).map_err(|error| close::translate(&error))?;
@@ -78,8 +82,9 @@ impl Gquic {
                     let reason = "an ACK of a lower level than a packet that it acknowledges";
                     return Err(close::violation(ErrorCode::INTERNAL_ERROR, reason));
                 }
-                let info = AckInfo { largest: ack.largest, delay: Duration::from_micros(ack.delay) };
-                engine.on_ack(now, SpaceId::Data, info, None, ack.ranges.clone(), self)?;
+                let delay = Duration::from_micros(ack.delay);
+                let info = AckInfo { largest: ack.largest, delay, received: now };
+                engine.on_ack(SpaceId::Data, info, None, ack.ranges.clone(), self)?;
             }
             Frame::RstStream { stream: stream_id::CRYPTO, .. } => {
                 return Err(close::violation(ErrorCode::INTERNAL_ERROR, "the handshake was reset"));

@@ -149,7 +149,7 @@ impl Gquic {
         match self.dispatch(engine, now, level, payload) {
             Ok(frames) => {
                 if !frames.refused {
-                    engine.on_packet_received(SpaceId::Data, number, frames.ack_eliciting, None);
+                    engine.on_packet_received(now, SpaceId::Data, number, frames.ack_eliciting, None);
                 }
                 Self::pace_acks(engine, number);
             }
@@ -184,7 +184,7 @@ impl Gquic {
         if place.short
             && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
         {
-            engine.abandon(ConnectionError::Reset);
+            engine.on_peer_close(ConnectionError::Reset);
             return;
         }
         if self.keys.seen() == Some(Level::ForwardSecure) || !self.stash.push(packet) {

@@ -1,7 +1,7 @@
 //! Each received frame becomes one verb of the engine, or of the family itself.
 
 use super::Ietf;
-use super::wire::frame::{Frame, Frames, is_ack_eliciting, is_probing, legal_at};
+use super::wire::frame::{Frame, Frames, is_ack_eliciting, is_close, is_probing, legal_at};
 use crate::engine::Engine;
 use crate::error::{ConnectionError, TransportError, TransportErrorCode};
 use crate::id::{Level, SpaceId};
@@ -21,14 +21,14 @@ pub(super) struct Dispatched {
 }
 
 impl Ietf {
-    /// Takes all frames of a packet.
+    /// Takes all frames of a packet, which was `received` before now if it had to wait for its keys.
     ///
     /// # Errors
     /// The violation with its code and frame type; the connection must be closed with it.
     pub(super) fn dispatch(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         level: Level,
         payload: &[u8],
     ) -> Result<Dispatched, TransportError> {
@@ -52,10 +52,16 @@ impl Ietf {
                 );
                 return Err(error.in_frame(kind));
             }
+            // RFC 9000 §10.2.1: "An endpoint that is closing is not required to process any received frame." Nothing may follow what the
+            // application was told last; only that the peer has closed too is of interest.
+            if !engine.lifecycle.is_open() && !is_close(&frame) {
+                continue;
+            }
             result.ack_eliciting |= is_ack_eliciting(&frame);
             result.non_probing |= !is_probing(&frame);
             tracing::trace!(?level, ?frame, "received");
-            result.refused |= self.frame(engine, now, level, &frame).map_err(|error| error.in_frame(kind))?;
+            result.refused |=
+                self.frame(engine, received, level, &frame).map_err(|error| error.in_frame(kind))?;
         }
         Ok(result)
     }
@@ -64,7 +70,7 @@ impl Ietf {
     fn frame(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         level: Level,
         frame: &Frame<'_>,
     ) -> Result<bool, TransportError> {
@@ -74,8 +80,9 @@ impl Ietf {
             Frame::Ping => counts.ping += 1,
             Frame::Ack(ref ack) => {
                 counts.ack += 1;
-                let info = AckInfo { largest: ack.largest, delay: self.ack_delay(level, ack.delay) };
-                engine.on_ack(now, level.space(), info, ack.ecn, ack.ranges.clone(), self)?;
+                let delay = self.ack_delay(level, ack.delay);
+                let info = AckInfo { largest: ack.largest, delay, received };
+                engine.on_ack(level.space(), info, ack.ecn, ack.ranges.clone(), self)?;
                 self.on_acked_at(engine, level, ack.largest)?;
             }
             Frame::Crypto { offset, data } => {

@@ -87,7 +87,7 @@ impl Family for Ietf {
         let opened = self.open_datagram(engine, now, ecn, payload);
         if let Some(stash) = &self.stash {
             if !stash.is_empty() {
-                self.open_stashed(engine, now);
+                self.open_stashed(engine);
             }
             if engine.confirmed {
                 self.stash = None;

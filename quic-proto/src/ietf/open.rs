@@ -41,34 +41,55 @@ const fn reserved_bits(level: Level) -> u8 {
 }
 
 impl Ietf {
-    /// Takes a datagram that was routed to this connection.
+    /// Takes a datagram that was routed to this connection; it was `received` before now if it had to wait for keys.
     pub(super) fn open_datagram(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         payload: &mut [u8],
     ) -> Opened {
         let mut opened = Opened::default();
+        // It must be read before packets are opened in place.
+        let token = payload.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
+        self.open_packets(engine, received, ecn, payload, &mut opened);
+        // RFC 9000 §10.3.1: "Endpoints MAY skip this check if any packet from a datagram is successfully processed. However, the comparison
+        // MUST be performed when the first packet in an incoming datagram either cannot be associated with a connection or cannot be
+        // decrypted." §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+        // versions might allow the use of a long header."
+        if !opened.authentic
+            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
+        {
+            engine.on_peer_close(ConnectionError::Reset);
+        }
+        opened
+    }
+
+    fn open_packets(
+        &mut self,
+        engine: &mut Engine,
+        received: Instant,
+        ecn: Option<Ecn>,
+        payload: &mut [u8],
+        opened: &mut Opened,
+    ) {
         let mut envelope = Envelope { len: payload.len(), dcid: None };
         let mut rest = payload;
         while !rest.is_empty() && !engine.lifecycle.is_silent() {
             if rest[0] & header::LONG_FORM == 0 {
-                self.open_short(engine, now, ecn, rest, envelope.dcid, &mut opened);
-                return opened;
+                return self.open_short(engine, received, ecn, rest, envelope.dcid, opened);
             }
-            let Some(len) = self.open_long(engine, now, ecn, rest, &mut envelope, &mut opened) else {
-                break;
+            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, opened) else {
+                return;
             };
             rest = &mut rest[len..];
         }
-        opened
     }
 
     fn open_short(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         packet: &mut [u8],
         first_dcid: Option<Cid>,
@@ -84,20 +105,13 @@ impl Ietf {
             engine.stats.discarded_packets += 1;
             return;
         }
-        // The token must be read before the packet is opened in place (RFC 9000 §10.3.1).
-        let token = packet.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
         let before = std::mem::replace(&mut self.arrived_on, short.dcid);
         let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None };
-        let authentic = self.open_packet(engine, now, ecn, packet, place, opened);
+        self.open_packet(engine, received, ecn, packet, place, opened);
         opened.fresh_id = opened.new && before != short.dcid;
         if !opened.new {
             // Whoever sent it need not be the peer, or not from there.
             self.arrived_on = before;
-        }
-        if !authentic
-            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
-        {
-            engine.abandon(ConnectionError::Reset);
         }
     }
 
@@ -105,7 +119,7 @@ impl Ietf {
     fn open_long(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         rest: &mut [u8],
         envelope: &mut Envelope,
@@ -155,7 +169,7 @@ impl Ietf {
             return Some(len);
         }
         self.arrived_on = long.dcid;
-        self.open_packet(engine, now, ecn, &mut rest[..len], place, opened);
+        self.open_packet(engine, received, ecn, &mut rest[..len], place, opened);
         Some(len)
     }
 
@@ -164,44 +178,42 @@ impl Ietf {
         self.peer_initial_scid.is_none_or(|scid| scid == long.scid)
     }
 
-    /// A packet without a key to it. Returns whether it is kept for later.
+    /// A packet without a key to it is kept for later, if it may be of use then.
     fn set_aside(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         level: Level,
         packet: &[u8],
-    ) -> bool {
+    ) {
         // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
-        let path = engine.paths.active().tuple;
         let kept = !self.keys.is_discarded(level)
-            && self.stash.as_mut().is_some_and(|stash| stash.push(level, path, ecn, now, packet));
+            && self.stash.as_mut().is_some_and(|stash| stash.push(level, ecn, received, packet));
         engine.stats.discarded_packets += u64::from(!kept);
-        kept
     }
 
-    /// Opens one packet and takes its frames. Returns whether it was authentic (or is kept for later).
+    /// Opens one packet and takes its frames.
     fn open_packet(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         packet: &mut [u8],
         place: Place,
         opened: &mut Opened,
-    ) -> bool {
+    ) {
         let Place { level, number_at, scid } = place;
         // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
         let early = level == Level::OneRtt && !self.handshake.is_complete();
         let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
-            return self.set_aside(engine, now, ecn, level, packet);
+            return self.set_aside(engine, received, ecn, level, packet);
         };
         let Some(Unprotected { first, number_len, truncated }) =
             header_protection::unprotect(key, packet, number_at)
         else {
             engine.stats.discarded_packets += 1;
-            return false;
+            return;
         };
         let space = level.space();
         let expected = engine.acks.get(space).and_then(AckTracker::largest).map_or(0, |largest| largest + 1);
@@ -211,7 +223,7 @@ impl Ietf {
         if level == Level::OneRtt && self.keys.lacks_next(key_phase) {
             self.make_next_keys();
         }
-        let discard_at = || now + engine.pto() * 3;
+        let discard_at = || engine.now() + engine.pto() * 3;
         let len = match self.keys.open(level, key_phase, number, head, body, discard_at) {
             Ok(opened) => {
                 self.opened_with_old_key = opened.old_key;
@@ -219,11 +231,11 @@ impl Ietf {
             }
             Err(OpenError::Fatal(error)) => {
                 Self::fail(engine, error);
-                return false;
+                return;
             }
             Err(OpenError::NoKeys | OpenError::NotAuthentic) => {
                 engine.stats.discarded_packets += 1;
-                return false;
+                return;
             }
         };
         opened.authentic = true;
@@ -234,18 +246,17 @@ impl Ietf {
         // packet with the same packet number from the same packet number space."
         if engine.acks.get(space).is_none_or(|acks| acks.is_duplicate(number)) {
             engine.stats.discarded_packets += 1;
-            return true;
+            return;
         }
         // RFC 9000 §17.2: reserved bits: "An endpoint MUST treat receipt of a packet that has a non-zero value for these bits, after
         // removing both packet and header protection, as a connection error of type PROTOCOL_VIOLATION."
         if first & reserved_bits(level) != 0 {
             let reason = "reserved bits of the header are not zero";
             Self::fail(engine, TransportError::new(TransportErrorCode::PROTOCOL_VIOLATION, reason));
-            return true;
+            return;
         }
         opened.new = true;
-        self.take_frames(engine, now, ecn, level, number, &body[..len], number >= expected, opened);
-        true
+        self.take_frames(engine, received, ecn, level, number, &body[..len], number >= expected, opened);
     }
 
     #[allow(
@@ -255,7 +266,7 @@ impl Ietf {
     fn take_frames(
         &mut self,
         engine: &mut Engine,
-        now: Instant,
+        received: Instant,
         ecn: Option<Ecn>,
         level: Level,
         number: u64,
@@ -263,10 +274,10 @@ impl Ietf {
         newest: bool,
         opened: &mut Opened,
     ) {
-        match self.dispatch(engine, now, level, payload) {
+        match self.dispatch(engine, received, level, payload) {
             Ok(frames) => {
                 if !frames.refused {
-                    engine.on_packet_received(level.space(), number, frames.ack_eliciting, ecn);
+                    engine.on_packet_received(received, level.space(), number, frames.ack_eliciting, ecn);
                 }
                 opened.moves |= level == Level::OneRtt && newest && frames.non_probing;
                 self.on_packet_opened(engine, level);
@@ -276,11 +287,11 @@ impl Ietf {
     }
 
     /// Packets that waited for keys which are here now.
-    pub(super) fn open_stashed(&mut self, engine: &mut Engine, now: Instant) {
+    pub(super) fn open_stashed(&mut self, engine: &mut Engine) {
         for level in [Level::Handshake, Level::OneRtt] {
             while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.as_mut().and_then(|stash| stash.pop(level)) else { break };
-                self.open_datagram(engine, now, stashed.ecn, &mut stashed.packet);
+                self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
             }
         }
     }

@@ -7,7 +7,7 @@
 //! Timers: none; the handshake's own timeout frees what is never opened.
 
 use crate::id::Level;
-use crate::net::{Ecn, FourTuple};
+use crate::net::Ecn;
 use crate::time::Instant;
 use std::collections::VecDeque;
 
@@ -30,8 +30,6 @@ impl Default for StashLimits {
 /// A packet that waits for its keys.
 #[derive(Debug)]
 pub struct StashedPacket {
-    /// Where it came from.
-    pub path: FourTuple,
     /// The ECN codepoint of its datagram.
     pub ecn: Option<Ecn>,
     /// When it came.
@@ -62,14 +60,7 @@ impl Stash {
     }
 
     /// Keeps a copy of a packet; `false` if there is no room for it, or its level was [discarded](Self::discard).
-    pub fn push(
-        &mut self,
-        level: Level,
-        path: FourTuple,
-        ecn: Option<Ecn>,
-        received: Instant,
-        packet: &[u8],
-    ) -> bool {
+    pub fn push(&mut self, level: Level, ecn: Option<Ecn>, received: Instant, packet: &[u8]) -> bool {
         let shelf = &mut self.levels[level as usize];
         let room = shelf.packets.len() < self.limits.packets
             && packet.len() <= self.limits.bytes.saturating_sub(shelf.bytes);
@@ -77,7 +68,7 @@ impl Stash {
             return false;
         }
         shelf.bytes += packet.len();
-        shelf.packets.push_back(StashedPacket { path, ecn, received, packet: packet.to_vec() });
+        shelf.packets.push_back(StashedPacket { ecn, received, packet: packet.to_vec() });
         true
     }
 
@@ -105,8 +96,7 @@ mod tests {
     use super::*;
 
     fn push(stash: &mut Stash, level: Level, packet: &[u8]) -> bool {
-        let path = FourTuple::to("192.0.2.1:443".parse().unwrap());
-        stash.push(level, path, Some(Ecn::Ect0), Instant::from_millis(3), packet)
+        stash.push(level, Some(Ecn::Ect0), Instant::from_millis(3), packet)
     }
 
     #[test]

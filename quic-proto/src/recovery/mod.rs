@@ -88,6 +88,8 @@ pub struct AckInfo {
     pub largest: PacketNumber,
     /// How long the peer says that it held the ACK back.
     pub delay: Duration,
+    /// When it came: earlier than now if it had to wait for the keys that open it.
+    pub received: Instant,
 }
 
 /// What came of an ACK frame or a timeout. Reused: [`clear`](Self::clear) it once it was read.
@@ -226,12 +228,14 @@ impl Recovery {
         let Some((newest_number, newest)) = acked.newest else { return Ok(()) };
         out.newest_acked = Some(newest);
         // A packet that is acknowledged before it was to leave was not held back until then, or its acknowledgement is made up.
-        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && newest <= now {
+        if newest_number == ack.largest && acked.eliciting && acked.newest_on_path && newest <= ack.received {
             // RFC 9002 §5.1: a sample only if "the largest acknowledged packet number is newly acknowledged, and at least one of the
             // newly acknowledged packets was ack-eliciting". §5.3: the delay of Initial packets MAY be ignored: it is not intended.
             let delay = if space == SpaceId::Initial { Duration::ZERO } else { ack.delay };
             let max = self.config.peer_max_ack_delay;
-            ctx.rtt.update(now, now - newest, delay, max, ctx.situation.handshake_confirmed);
+            // §5.3: where keys were not available "an endpoint SHOULD subtract such local delays from its RTT sample until the handshake is
+            // confirmed"; later there are none.
+            ctx.rtt.update(now, ack.received - newest, delay, max, ctx.situation.handshake_confirmed);
             out.rtt_sample = true;
         }
         for other in SpaceId::ALL.into_iter().filter(|other| *other != space) {

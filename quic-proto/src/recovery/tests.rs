@@ -136,7 +136,7 @@ impl Sender {
         ranges: &[RangeInclusive<u64>],
     ) -> Result<Outcome, TransportError> {
         self.out.clear();
-        let ack = AckInfo { largest: *ranges[0].end(), delay: Duration::ZERO };
+        let ack = AckInfo { largest: *ranges[0].end(), delay: Duration::ZERO, received: at(now) };
         let mut ctx = Ctx { rtt: &mut self.rtt, cc: &mut self.cc, situation: self.situation, drained: false };
         self.recovery.on_ack(at(now), space, ack, ranges.iter().cloned(), &mut ctx, &mut self.out)?;
         Ok(self.out.clone())

@@ -13,9 +13,8 @@ use super::recv::RecvHalf;
 use super::send::SendHalf;
 use super::send_buffer::SendBuffer;
 use crate::id::StreamId;
-use crate::util::ChunkPool;
+use crate::util::{BuildIdHasher, ChunkPool};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Spare buffers kept of each kind, and how many entries each may have.
 const MAX_SPARES: usize = 64;
@@ -73,7 +72,7 @@ impl Stream {
 pub(super) struct Table {
     slots: Vec<Option<Stream>>,
     free: Vec<u32>,
-    map: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    map: HashMap<u64, u32, BuildIdHasher>,
     last: Option<Handle>,
     spare_send: Vec<SendBuffer>,
     spare_recv: Vec<Reassembler>,
@@ -199,28 +198,6 @@ impl Table {
     /// How many slots there are, for a walk over all.
     pub(super) fn slots(&self) -> u32 {
         self.slots.len() as u32
-    }
-}
-
-/// Spreads consecutive ids over the map.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // Fibonacci hashing; the upper half is well mixed and the map looks at both ends of the result.
-        let mixed = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
     }
 }
 

@@ -128,6 +128,13 @@ impl Pair {
         (pair, client, server)
     }
 
+    /// The server loses its state, and what the test knows of it: another takes its place.
+    pub fn replace_server(&mut self, server: Endpoint) {
+        self.server = server;
+        self.accepted.clear();
+        self.server_events.clear();
+    }
+
     pub fn connect(&mut self, config: &ClientConfig) -> ConnectionHandle {
         let config = config.clone().build().unwrap();
         self.client.connect(self.now, FourTuple::to(address(2)), "localhost", &config).unwrap()
@@ -192,6 +199,8 @@ impl Pair {
         self.collect(false);
         self.client_events.extend(std::iter::from_fn(|| self.client.poll_event()));
         self.server_events.extend(std::iter::from_fn(|| self.server.poll_event()));
+        nothing_follows_the_end(&self.client_events);
+        nothing_follows_the_end(&self.server_events);
     }
 
     /// Goes to the next thing that happens, if it happens until `end`.
@@ -254,6 +263,13 @@ pub fn closed(events: &[(ConnectionHandle, Event)]) -> Option<&ConnectionError> 
         Event::Closed(reason) => Some(reason),
         _ => None,
     })
+}
+
+/// What the documentation of [`Event::Closed`] promises, for the latest event.
+fn nothing_follows_the_end(events: &[(ConnectionHandle, Event)]) {
+    let Some(((handle, last), before)) = events.split_last() else { return };
+    let over = |(of, event): &(_, Event)| of == handle && matches!(event, Event::Closed(_));
+    assert!(!before.iter().any(over), "{last:?} after the end");
 }
 
 /// The code with which this side closed.

@@ -60,6 +60,8 @@ pub struct Raw {
     pub dcid: Cid,
     /// Where the real end sent its short packets, and to which id of ours.
     pub sent_to: Vec<(FourTuple, Cid)>,
+    /// Where the real end sent its datagrams, and how large they were.
+    pub sizes: Vec<(FourTuple, usize)>,
     to: FourTuple,
     /// Ids that the real end offered in NEW_CONNECTION_ID frames.
     pub offered: Vec<Cid>,
@@ -69,7 +71,8 @@ pub struct Raw {
     challenges: Vec<(FourTuple, [u8; 8])>,
     /// Our own id; to be changed before the handshake only.
     pub scid: Cid,
-    original: Cid,
+    /// The id that the client made up.
+    pub original: Cid,
     params: TransportParameters,
 }
 
@@ -120,6 +123,7 @@ impl Raw {
             seen: Vec::new(),
             datagrams: 0,
             bytes: 0,
+            sizes: Vec::new(),
             largest: [0; 3],
             held: None,
             path: FourTuple::to(address(7)),
@@ -321,6 +325,7 @@ impl Raw {
         while let Some(transmit) = self.real.poll_transmit(self.now, &mut buf, ONE) {
             self.datagrams += 1;
             self.bytes += transmit.len;
+            self.sizes.push((transmit.path, transmit.len));
             self.to = transmit.path;
             self.take(&mut buf[..transmit.len]);
         }

@@ -245,8 +245,8 @@ fn early_data_that_no_server_can_read_comes_again_and_is_no_congestion() {
     let s = pair.accepted[0];
     assert_eq!(read_all(pair.s(s), id), (vec![6; 8_000], true));
     let stats = pair.c(c).stats();
-    assert!(stats.lost_packets >= 7, "{}", stats.lost_packets);
-    assert_eq!(stats.congestion_events, 0);
+    assert!(stats.counters.lost_packets >= 7, "{}", stats.counters.lost_packets);
+    assert_eq!(stats.counters.congestion_events, 0);
     assert!(stats.path.window >= window);
 }
 
@@ -291,8 +291,7 @@ fn a_server_that_forgot_its_config_is_learnt_anew() {
     pair.c(c).close(now, 0u32.into(), b"");
     pair.settle();
     // Its token secret stays, its configs do not: the first hello is taken for an inchoate one.
-    pair.server = restarted(settings(copy).1, 55);
-    pair.accepted.clear();
+    pair.replace_server(restarted(settings(copy).1, 55));
     let c = pair.connect(&config);
     let id = send(pair.c(c), b"early, but to no avail", true);
     pair.run(Duration::from_secs(2));

@@ -86,10 +86,10 @@ fn a_reader_that_stalls_stops_its_sender_and_reading_resumes_it() {
     assert_eq!(fill(&mut pair, c, first), 32_768);
     pair.settle();
     // The reader does not read: no window update; the writer is blocked, and says so.
-    assert_eq!(pair.s(s).stats().sent.frames.max_stream_data, 0);
-    assert_eq!(pair.s(s).stats().received.frames.stream_data_blocked, 1);
+    assert_eq!(pair.s(s).stats().counters.sent.frames.max_stream_data, 0);
+    assert_eq!(pair.s(s).stats().counters.received.frames.stream_data_blocked, 1);
     assert_eq!(
-        pair.s(s).stats().received.frames.data_blocked,
+        pair.s(s).stats().counters.received.frames.data_blocked,
         0,
         "the first stream is free of the connection's limit"
     );
@@ -99,14 +99,14 @@ fn a_reader_that_stalls_stops_its_sender_and_reading_resumes_it() {
         fill(&mut pair, c, id);
     }
     pair.settle();
-    assert_eq!(pair.s(s).stats().received.frames.data_blocked, 1);
+    assert_eq!(pair.s(s).stats().counters.received.frames.data_blocked, 1);
     let received: usize = others.iter().map(|id| read_all(pair.s(s), *id).0.len()).sum();
     assert_eq!(received, 49_152);
     assert_eq!(read_all(pair.s(s), first).0.len(), 32_768);
     // Reading resumes them.
     pair.settle();
-    assert!(pair.s(s).stats().sent.frames.max_stream_data >= 1);
-    assert!(pair.s(s).stats().sent.frames.max_data >= 1);
+    assert!(pair.s(s).stats().counters.sent.frames.max_stream_data >= 1);
+    assert!(pair.s(s).stats().counters.sent.frames.max_data >= 1);
     let writable = |id| Event::Stream(StreamEvent::Writable(id));
     assert!(pair.client_events.iter().any(|(_, event)| *event == writable(first)));
     assert_eq!(fill(&mut pair, c, first), 32_768);
@@ -152,7 +152,7 @@ fn a_reset_goes_both_ways() {
     let stopped = Event::Stream(StreamEvent::Stopped(id, AppError::from(300)));
     assert!(pair.server_events.iter().any(|(_, event)| *event == stopped));
     // It answers with the code for that.
-    assert_eq!(pair.c(c).stats().received.frames.reset_stream, 1);
+    assert_eq!(pair.c(c).stats().counters.received.frames.reset_stream, 1);
     let read = pair.c(c).recv_stream(id).unwrap().read(&mut buf);
     assert_eq!(read, Err(ReadError::Reset(AppError::from(7))));
     pair.settle();
@@ -176,7 +176,7 @@ fn who_wants_no_answer_says_so_without_spoiling_the_request() {
     pair.c(c).send_stream(id).unwrap().finish().unwrap();
     pair.settle();
     assert_eq!(stops(&pair), 1);
-    assert_eq!(pair.s(s).stats().received.frames.reset_stream, 1);
+    assert_eq!(pair.s(s).stats().counters.received.frames.reset_stream, 1);
     assert_eq!(pair.s(s).send_stream(id).unwrap().write(b"x"), Err(WriteError::Stopped(AppError::from(0))));
     // The request is complete.
     assert_eq!(read_all(pair.s(s), id), (b"request".to_vec(), true));
@@ -226,7 +226,7 @@ fn a_reset_after_the_end_is_not_answered() {
     pair.settle();
     pair.c(c).send_stream(id).unwrap().reset(AppError::from(0)).unwrap();
     pair.settle();
-    assert_eq!(pair.s(s).stats().sent.frames.reset_stream, 0, "the server has sent its end already");
+    assert_eq!(pair.s(s).stats().counters.sent.frames.reset_stream, 0, "the server has sent its end already");
     let mut buf = [0; 20];
     // What came before the reset is gone with it; code 0 has another meaning on the wire.
     let read = pair.s(s).recv_stream(id).unwrap().read(&mut buf);
@@ -272,11 +272,11 @@ fn keep_alives_keep_it_alive() {
         .max_idle_timeout(Some(Duration::from_secs(8)))
         .keep_alive(Some(Duration::from_secs(7)));
     let (mut pair, c, _) = connected(transport);
-    let before = pair.c(c).stats().sent.frames.ping;
+    let before = pair.c(c).stats().counters.sent.frames.ping;
     pair.run(Duration::from_secs(60));
     assert_eq!((pair.client_closed(), pair.server_closed()), (None, None));
     // At half of the peer's idle timeout (chapter 11), which is sooner than what was configured; the server sends some of them.
-    let pings = pair.c(c).stats().sent.frames.ping - before;
+    let pings = pair.c(c).stats().counters.sent.frames.ping - before;
     assert!((4..=16).contains(&pings), "{pings}");
 }
 
@@ -325,7 +325,7 @@ fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
     let (mut pair, c, s) = connected(wide);
     let id = send(pair.c(c), b"much, please", true);
     pair.settle();
-    let before = pair.c(c).stats().sent;
+    let before = pair.c(c).stats().counters.sent;
     let mut left = 2_000_000;
     while left > 0 {
         if let Ok(len) = pair.s(s).send_stream(id).unwrap().write(&vec![2; left.min(100_000)]) {
@@ -334,7 +334,7 @@ fn a_receiver_asks_now_and_then_whether_its_acknowledgements_arrive() {
         pair.run(Duration::from_millis(10));
         read_all(pair.c(c), id);
     }
-    let after = pair.c(c).stats().sent;
+    let after = pair.c(c).stats().counters.sent;
     let (acks, pings) = (after.frames.ack - before.frames.ack, after.frames.ping - before.frames.ping);
     // Chapter 5: after 19 packets with nothing but an ACK.
     assert!(acks > 40 && (acks / 20 - 2..=acks / 20 + 2).contains(&pings), "{acks} acks, {pings} pings");

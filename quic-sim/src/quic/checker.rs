@@ -37,11 +37,11 @@ impl QuicChecker {
     }
 
     fn connection(&self, before: &ConnectionStats, after: &ConnectionStats) -> Result<(), String> {
-        let probes = after.probe_timeouts != before.probe_timeouts;
+        let probes = after.counters.probe_timeouts != before.counters.probe_timeouts;
         let paths = |stats: &ConnectionStats| {
-            stats.sent.frames.path_challenge
-                + stats.sent.frames.path_response
-                + stats.sent.frames.connection_close
+            stats.counters.sent.frames.path_challenge
+                + stats.counters.sent.frames.path_response
+                + stats.counters.sent.frames.connection_close
         };
         let extra = if probes { PROBES } else { 0 } + (paths(after) - paths(before));
         let most = before.path.in_flight.max(after.path.window) + extra * LARGEST;
@@ -59,7 +59,13 @@ impl QuicChecker {
             return Err(format!("stream buffers use {} bytes where {} may", after.buffers, self.memory));
         }
         let counters = |stats: &ConnectionStats| {
-            [stats.sent.bytes, stats.received.bytes, stats.sent.packets, stats.lost_packets, stats.lost_bytes]
+            [
+                stats.counters.sent.bytes,
+                stats.counters.received.bytes,
+                stats.counters.sent.packets,
+                stats.counters.lost_packets,
+                stats.counters.lost_bytes,
+            ]
         };
         if counters(before).iter().zip(counters(after)).any(|(before, after)| *before > after) {
             return Err("a counter went back".to_owned());
@@ -111,7 +117,7 @@ mod tests {
         assert!(judge(&stats(12_000, 12_000), &stats(12_000, 6_000)));
         assert!(!judge(&stats(12_000, 12_000), &stats(12_100, 6_000)));
         let mut probed = stats(14_400, 6_000);
-        probed.probe_timeouts = 1;
+        probed.counters.probe_timeouts = 1;
         assert!(judge(&stats(12_000, 12_000), &probed));
     }
 
@@ -122,7 +128,7 @@ mod tests {
         after.buffers = 1001;
         assert!(checker.connection(&stats(0, 12_000), &after).is_err());
         let mut before = stats(0, 12_000);
-        before.lost_packets = 1;
+        before.counters.lost_packets = 1;
         assert!(checker.connection(&before, &stats(0, 12_000)).is_err());
         assert!(checker.connection(&stats(0, 12_000), &stats(0, 2_399)).is_err());
     }

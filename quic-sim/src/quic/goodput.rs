@@ -165,7 +165,8 @@ impl Goodput {
         let sum = |count: fn(&ConnectionStats) -> u64| -> u64 {
             self.flows.iter().map(|flow| count(&flow.stats)).sum()
         };
-        sum(|stats| stats.lost_packets) as f64 / sum(|stats| stats.sent.packets).max(1) as f64
+        sum(|stats| stats.counters.lost_packets) as f64
+            / sum(|stats| stats.counters.sent.packets).max(1) as f64
     }
 
     /// Jain's index of fairness: 1 if all flows got the same, one over their number if one got all.

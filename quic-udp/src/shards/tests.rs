@@ -61,11 +61,11 @@ fn the_kernel_agrees() {
     let group = bind_group("127.0.0.1:0".parse().unwrap(), shards(COUNT)).unwrap();
     steer(&group).unwrap();
     let to = FourTuple::to(group[0].local_addr().unwrap());
-    let group: Vec<_> = group.into_iter().map(|socket| Socket::new(socket, Ok).unwrap()).collect();
+    let group: Vec<_> = group.into_iter().map(|socket| Socket::new(socket, None, Ok).unwrap()).collect();
     let (mut out, mut batch) = (SendBatch::new(), ReceiveBatch::new());
     for first in 0..=255 {
         for packet in packets(&[first, 2, 3, 4, 5, 6, 7, 8]) {
-            let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
+            let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), None, Ok).unwrap();
             out.fill(|buf| {
                 buf[..packet.len()].copy_from_slice(&packet);
                 Some(Transmit::single(to, packet.len()))
@@ -83,7 +83,7 @@ fn the_kernel_agrees() {
         buf[..packet.len()].copy_from_slice(&packet);
         Some(Transmit::single(to, packet.len()))
     });
-    let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Ok).unwrap();
+    let from = Socket::new(crate::bind("127.0.0.1:0".parse().unwrap()).unwrap(), None, Ok).unwrap();
     from.try_send(&mut out).unwrap();
     assert!(soon(|| group.iter().any(|socket| socket.try_receive(&mut batch).is_ok())));
 }

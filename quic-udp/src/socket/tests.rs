@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::num::NonZeroU16;
 
 fn socket(addr: &str) -> Socket<UdpSocket> {
-    Socket::new(bind(addr.parse().unwrap()).unwrap(), Ok).unwrap()
+    Socket::new(bind(addr.parse().unwrap()).unwrap(), None, Ok).unwrap()
 }
 
 fn transmit(path: FourTuple, len: usize, segment: u16) -> Transmit {
@@ -84,7 +84,7 @@ fn ecn_and_addresses_go_both_ways() {
 fn batches_leave_at_their_times() {
     for (any, to) in [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "127.0.0.1"), ("[::]:0", "::1")] {
         let bound = bind(any.parse().unwrap()).unwrap();
-        let a = Socket::with_departure_times(bound, Instant::from_millis(1), Ok).unwrap();
+        let a = Socket::new(bound, Some(Instant::from_millis(1)), Ok).unwrap();
         let b = socket(any);
         let remote = SocketAddr::new(to.parse().unwrap(), b.local_addr().port());
         let local = Some(SocketAddr::new(to.parse().unwrap(), a.local_addr().port()));
@@ -108,7 +108,7 @@ fn batches_leave_at_their_times() {
 #[test]
 fn times_are_refused_where_there_are_none() {
     let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = Socket::<UdpSocket>::with_departure_times(bound, Instant::EPOCH, Ok).err().unwrap();
+    let error = Socket::<UdpSocket>::new(bound, Some(Instant::EPOCH), Ok).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.get_ref().unwrap().is::<NoDepartureTimes>());
 }

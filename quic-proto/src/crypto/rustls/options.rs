@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 /// A cipher suite of TLS 1.3.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum CipherChoice {
     /// `TLS_AES_128_GCM_SHA256`.
     Aes128Gcm,

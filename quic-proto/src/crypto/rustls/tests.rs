@@ -86,6 +86,18 @@ fn exporters_agree(client: &End, server: &End) {
 }
 
 #[test]
+fn names_of_protocols_have_1_to_255_bytes() {
+    // RFC 7301 §3.1.
+    for (len, fine) in [(0, false), (1, true), (255, true), (256, false)] {
+        let (identity, roots) = identity();
+        let name = vec![b'x'; len];
+        let server = server_config(identity, &[b"fine", &name]);
+        let client = client_config(roots, &[&name, b"fine"]);
+        assert_eq!((server.is_ok(), client.is_ok()), (fine, fine), "{len}");
+    }
+}
+
+#[test]
 fn without_a_wish_it_is_aes_128() {
     let (identity, roots) = identity();
     let server = server_config(identity, &[b"two"]).unwrap();

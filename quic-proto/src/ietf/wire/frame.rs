@@ -156,6 +156,11 @@ pub const fn is_probing(frame: &Frame<'_>) -> bool {
     matches!(frame, F::PathChallenge(_) | F::PathResponse(_) | F::NewConnectionId { .. } | F::Padding(_))
 }
 
+/// Whether this frame ends the connection (§19.19).
+pub const fn is_close(frame: &Frame<'_>) -> bool {
+    matches!(frame, Frame::ConnectionClose { .. } | Frame::ApplicationClose { .. })
+}
+
 /// What is wrong with a frame, all of it `FRAME_ENCODING_ERROR`.
 struct Invalid(&'static str);
 
