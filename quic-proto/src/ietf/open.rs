@@ -175,8 +175,9 @@ impl Ietf {
     ) -> bool {
         // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
         let path = engine.paths.active().tuple;
-        let kept = !self.keys.is_discarded(level)
-            && self.stash.as_mut().is_some_and(|stash| stash.push(level, path, ecn, now, packet));
+        let kept = !engine.confirmed
+            && !self.keys.is_discarded(level)
+            && self.stash.get_or_insert_default().push(level, path, ecn, now, packet);
         engine.stats.discarded_packets += u64::from(!kept);
         kept
     }
