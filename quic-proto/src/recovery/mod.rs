@@ -353,6 +353,7 @@ impl Recovery {
         let mut flight = 0;
         if let Some(mut state) = self.spaces.discard(space) {
             state.forget(|tracked| flight += tracked.flight(generation));
+            self.spaces.data_mut().ring.adopt(state.ring);
         }
         self.in_flight -= flight;
         self.pto.reset(now);
