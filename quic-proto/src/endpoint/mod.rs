@@ -213,7 +213,9 @@ impl Endpoint {
             let deadline = slot.connection.next_timeout();
             let old = std::mem::replace(&mut slot.deadline, deadline);
             if old != deadline {
-                replace(&mut self.deadlines, handle, old, deadline);
+                // The old one first, so that no full node of the set is split for a moment.
+                old.map(|old| self.deadlines.remove(&(old, handle)));
+                self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
             }
         }
         None
@@ -375,24 +377,6 @@ impl Endpoint {
             let payload = self.scratch[..transmit.len].to_vec();
             self.responses.push_back(Response { transmit, payload });
         }
-    }
-}
-
-/// Puts a connection's new deadline in the place of its old one. That goes first, so that no node of the set is split for a moment; unless
-/// it is alone, when the last node would go with it.
-fn replace(
-    deadlines: &mut BTreeSet<(Instant, ConnectionHandle)>,
-    handle: ConnectionHandle,
-    old: Option<Instant>,
-    new: Option<Instant>,
-) {
-    let alone = deadlines.len() == 1;
-    if alone {
-        deadlines.extend(new.map(|new| (new, handle)));
-    }
-    old.map(|old| deadlines.remove(&(old, handle)));
-    if !alone {
-        deadlines.extend(new.map(|new| (new, handle)));
     }
 }
 
