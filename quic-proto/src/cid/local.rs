@@ -84,7 +84,7 @@ impl LocalCids {
     /// zero-length connection ID during the handshake cannot issue a new connection ID."
     pub fn top_up(
         &mut self,
-        generator: &mut dyn CidGenerator,
+        generator: &dyn CidGenerator,
         rng: &mut dyn Rng,
         token: &mut dyn FnMut(&Cid) -> ResetToken,
     ) {
@@ -203,7 +203,7 @@ mod tests {
 
     fn top_up(cids: &mut LocalCids) {
         let token = &mut |cid: &Cid| ResetToken([cid[0]; 16]);
-        cids.top_up(&mut RandomCids::default(), &mut SeededRng::from_u64(cids.next_sequence), token);
+        cids.top_up(&RandomCids::default(), &mut SeededRng::from_u64(cids.next_sequence), token);
     }
 
     fn issued(limit: u64) -> LocalCids {

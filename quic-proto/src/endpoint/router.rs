@@ -400,7 +400,7 @@ impl Router {
             version,
             rng: self.rng.child(),
             transport,
-            cids: (self.config.cid_factory)(),
+            cids: Arc::clone(&self.config.cids),
             reset_key: self.config.reset_key.clone(),
             epoch: self.epoch,
             max_udp_payload_size: self.config.max_udp_payload_size,
