@@ -76,6 +76,10 @@ impl Router {
 
     /// Says where a datagram goes. An answer is written to `out`, which needs at most [`MAX_RESPONSE`](super::MAX_RESPONSE) bytes.
     pub fn route(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
+        if let Some(handle) = self.demux.by_last(datagram.payload, self.config.cid_len) {
+            self.stats.routed += 1;
+            return Routed::Connection(handle);
+        }
         let routed = self.find(now, datagram, out);
         match &routed {
             Routed::Connection(_) => self.stats.routed += 1,
