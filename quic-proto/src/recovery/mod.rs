@@ -184,6 +184,7 @@ impl Recovery {
     }
 
     /// A packet was sent. An ack-eliciting one pays for a probe that was owed.
+    #[inline]
     pub fn on_sent(
         &mut self,
         now: Instant,
