@@ -69,7 +69,7 @@ impl Shards {
     #[must_use]
     pub fn configure(self, shard: usize, config: EndpointConfig) -> EndpointConfig {
         let ids = ShardCids { shards: self, shard: (shard % self.count()) as u8 };
-        config.cids(Arc::new(move || Box::new(ids)), CID_LEN)
+        config.cids(Arc::new(ids))
     }
 }
 
@@ -81,7 +81,7 @@ struct ShardCids {
 }
 
 impl CidGenerator for ShardCids {
-    fn generate(&mut self, rng: &mut dyn Rng) -> Cid {
+    fn generate(&self, rng: &mut dyn Rng) -> Cid {
         let mut bytes = [0; MAX_CID_LEN];
         let bytes = &mut bytes[..CID_LEN];
         rng.fill(bytes);

@@ -3,10 +3,10 @@
 use crate::id::{Cid, MAX_CID_LEN};
 use crate::rng::Rng;
 
-/// Makes connection ids. All ids of one generator have the same length, since short headers do not tell it (RFC 9000 §5.2).
-pub trait CidGenerator: Send {
+/// Makes the connection ids of an endpoint. All have the same length, since short headers do not tell it (RFC 9000 §5.2).
+pub trait CidGenerator: Send + Sync {
     /// A new id of [`CidGenerator::len`] bytes. Unless that is zero, ids should be hard to guess and to link (RFC 9000 §5.1).
-    fn generate(&mut self, rng: &mut dyn Rng) -> Cid;
+    fn generate(&self, rng: &mut dyn Rng) -> Cid;
 
     /// The length of all ids, 0 to 20 bytes.
     fn len(&self) -> usize;
@@ -52,7 +52,7 @@ impl Default for RandomCids {
 }
 
 impl CidGenerator for RandomCids {
-    fn generate(&mut self, rng: &mut dyn Rng) -> Cid {
+    fn generate(&self, rng: &mut dyn Rng) -> Cid {
         let mut bytes = [0; MAX_CID_LEN];
         let bytes = &mut bytes[..self.len];
         rng.fill(bytes);
@@ -73,11 +73,11 @@ mod tests {
     fn lengths() {
         let mut rng = SeededRng::from_u64(1);
         for len in 0..=20 {
-            let mut cids = RandomCids::new(len).unwrap();
+            let cids = RandomCids::new(len).unwrap();
             assert_eq!((cids.generate(&mut rng).len(), cids.len(), cids.is_empty()), (len, len, len == 0));
         }
         assert_eq!(RandomCids::new(21), Err(CidLength(21)));
-        let mut cids = RandomCids::default();
+        let cids = RandomCids::default();
         assert_ne!(cids.generate(&mut rng), cids.generate(&mut rng));
     }
 }

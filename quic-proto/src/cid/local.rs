@@ -47,7 +47,10 @@ pub struct LocalCids {
     announced: u64,
     /// How many ids may be active, sequence 0 included.
     limit: usize,
-    notices: VecDeque<Notice>,
+    /// Of the ids with numbers from this one on no notice was given yet.
+    unnoticed: u64,
+    /// Ids whose retirement was not noticed yet.
+    retired: VecDeque<Cid>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +69,7 @@ impl LocalCids {
     pub fn new(cid: Cid) -> Self {
         let first = Issued { sequence: 0, cid, token: None, owed: false };
         let active = SmallVec::from_iter([first]);
-        Self { active, next_sequence: 1, announced: 1, limit: 1, notices: VecDeque::new() }
+        Self { active, next_sequence: 1, announced: 1, limit: 1, unnoticed: 1, retired: VecDeque::new() }
     }
 
     /// Takes the peer's `active_connection_id_limit`, at least 2 (RFC 9000 §18.2). Until then nothing is issued.
@@ -81,7 +84,7 @@ impl LocalCids {
     /// zero-length connection ID during the handshake cannot issue a new connection ID."
     pub fn top_up(
         &mut self,
-        generator: &mut dyn CidGenerator,
+        generator: &dyn CidGenerator,
         rng: &mut dyn Rng,
         token: &mut dyn FnMut(&Cid) -> ResetToken,
     ) {
@@ -99,7 +102,6 @@ impl LocalCids {
             // RFC 9000 §5.1.1: "The sequence number on each newly issued connection ID MUST increase by 1."
             self.next_sequence += 1;
             self.active.push(Issued { sequence, cid, token: Some(token), owed: true });
-            self.notices.push_back(Notice::Added(cid, token));
         }
     }
 
@@ -129,7 +131,7 @@ impl LocalCids {
             return violation("a connection id was retired by a packet that uses it");
         }
         let retired = self.active.remove(at);
-        self.notices.push_back(Notice::Retired(retired.cid));
+        self.retired.push_back(retired.cid);
         Ok(())
     }
 
@@ -155,12 +157,20 @@ impl LocalCids {
 
     /// The next notice for the endpoint. Poll until `None` after each datagram: the queue holds a few notices for each id.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+        if let Some(cid) = self.retired.pop_front() {
+            return Some(Notice::Retired(cid));
+        }
+        if self.unnoticed == self.next_sequence {
+            return None;
+        }
+        let issued = self.active.iter().find(|issued| issued.sequence >= self.unnoticed);
+        self.unnoticed = issued.map_or(self.next_sequence, |issued| issued.sequence + 1);
+        issued.and_then(|issued| Some(Notice::Added(issued.cid, issued.token?)))
     }
 
     /// Gives back memory that is only kept for notices to come.
     pub fn rest(&mut self) {
-        self.notices.shrink_to_fit();
+        self.retired.shrink_to_fit();
     }
 
     /// All active ids, oldest first.
@@ -193,7 +203,7 @@ mod tests {
 
     fn top_up(cids: &mut LocalCids) {
         let token = &mut |cid: &Cid| ResetToken([cid[0]; 16]);
-        cids.top_up(&mut RandomCids::default(), &mut SeededRng::from_u64(cids.next_sequence), token);
+        cids.top_up(&RandomCids::default(), &mut SeededRng::from_u64(cids.next_sequence), token);
     }
 
     fn issued(limit: u64) -> LocalCids {

@@ -12,16 +12,13 @@ use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::sync::Arc;
 
-/// Makes the generator of connection ids for one connection. All that it makes must give ids of the same length.
-pub type CidFactory = Arc<dyn Fn() -> Box<dyn CidGenerator> + Send + Sync>;
-
 /// The length of the ids that `RandomCids` makes by default, in bytes: a guess hits one of a million connections once in 2^44 tries.
 const DEFAULT_CID_LEN: usize = 8;
 
 /// How an endpoint behaves towards everybody.
 #[derive(Clone)]
 pub struct EndpointConfig {
-    pub(crate) cid_factory: CidFactory,
+    pub(crate) cids: Arc<dyn CidGenerator>,
     pub(crate) cid_len: usize,
     pub(crate) reset_key: ResetKey,
     pub(crate) max_udp_payload_size: u64,
@@ -36,7 +33,7 @@ impl EndpointConfig {
     /// derived: an endpoint that restarts with the same secret can tell old peers that it lost their connections (RFC 9000 §10.3.2).
     pub fn new(reset_secret: &[u8; 32]) -> Self {
         Self {
-            cid_factory: Arc::new(|| Box::new(RandomCids::default())),
+            cids: Arc::new(RandomCids::default()),
             cid_len: DEFAULT_CID_LEN,
             reset_key: ResetKey::new(reset_secret),
             max_udp_payload_size: 65527,
@@ -51,15 +48,16 @@ impl EndpointConfig {
     /// for a client, not for a server whose clients move.
     #[must_use]
     pub fn random_cids(self, len: usize) -> Self {
-        // Too long a length is kept for `build()` to refuse, which comes before the factory is used.
+        // Too long a length is kept for `build()` to refuse, which comes before the generator is used.
         let ids = RandomCids::new(len).unwrap_or_default();
-        self.cids(Arc::new(move || Box::new(ids)), len)
+        Self { cid_len: len, ..self.cids(Arc::new(ids)) }
     }
 
-    /// Connection ids of `len` bytes by the application's own generators.
+    /// Connection ids by the application's own generator.
     #[must_use]
-    pub fn cids(mut self, factory: CidFactory, len: usize) -> Self {
-        (self.cid_factory, self.cid_len) = (factory, len);
+    pub fn cids(mut self, generator: Arc<dyn CidGenerator>) -> Self {
+        self.cid_len = generator.len();
+        self.cids = generator;
         self
     }
 
@@ -124,8 +122,6 @@ impl EndpointConfig {
     /// What [`build`](Self::build) checks.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         in_range("the length of connection ids", self.cid_len as u64, 0, MAX_CID_LEN as u64)?;
-        let len = (self.cid_factory)().len() as u64;
-        in_range("the length of generated connection ids", len, self.cid_len as u64, self.cid_len as u64)?;
         in_range("max_udp_payload_size in bytes", self.max_udp_payload_size, 1200, 65527)?;
         check_versions(&self.versions, |version| spec(version).is_some())
     }

@@ -17,7 +17,7 @@ mod server;
 mod transport;
 
 pub use client::ClientConfig;
-pub use endpoint::{CidFactory, EndpointConfig};
+pub use endpoint::EndpointConfig;
 pub use server::ServerConfig;
 pub use transport::TransportConfig;
 

@@ -20,9 +20,16 @@ use crate::time::Instant;
 use bytes::Bytes;
 
 /// The protocol family of a connection.
+#[cfg_attr(
+    feature = "gquic",
+    expect(
+        clippy::large_enum_variant,
+        reason = "the usual one lies in the connection, which lies in a box already"
+    )
+)]
 pub(super) enum Family {
     /// QUIC of the IETF.
-    Ietf(Box<Ietf>),
+    Ietf(Ietf),
     /// Google's QUIC.
     #[cfg(feature = "gquic")]
     Gquic(Box<Gquic>),
@@ -64,7 +71,7 @@ impl Family {
         }
         let start = ClientStart { version, config, server_name };
         let (family, engine) = Ietf::client(init.into(), &start)?.ok_or_else(|| unknown(version))?;
-        Ok((Self::Ietf(Box::new(family)), engine))
+        Ok((Self::Ietf(family), engine))
     }
 
     #[cfg_attr(
@@ -86,7 +93,7 @@ impl Family {
         }
         let start = ServerStart { version, config, first };
         let (family, engine) = Ietf::server(init.into(), &start)?.ok_or_else(|| unknown(version))?;
-        Ok((Self::Ietf(Box::new(family)), engine))
+        Ok((Self::Ietf(family), engine))
     }
 
     /// The id under which packets reach the connection from the start.
@@ -137,7 +144,11 @@ impl Family {
     }
 
     pub(super) fn tokens(&mut self) -> &mut dyn FamilyTokens {
-        each!(self, family => &mut **family)
+        match self {
+            Self::Ietf(family) => family,
+            #[cfg(feature = "gquic")]
+            Self::Gquic(family) => &mut **family,
+        }
     }
 
     pub(super) fn start(&mut self, engine: &mut Engine) {
@@ -146,7 +157,11 @@ impl Family {
 
     /// Bytes of memory behind this enum, but for what the TLS library keeps.
     pub(super) fn memory(&self) -> usize {
-        each!(self, family => size_of_val(&**family))
+        match self {
+            Self::Ietf(_) => 0,
+            #[cfg(feature = "gquic")]
+            Self::Gquic(family) => size_of_val(&**family),
+        }
     }
 
     pub(super) fn version(&self) -> Version {

@@ -22,7 +22,7 @@ pub(crate) struct ConnectionInit {
     pub(crate) version: Version,
     pub(crate) rng: Box<dyn Rng>,
     pub(crate) transport: Arc<TransportConfig>,
-    pub(crate) cids: Box<dyn CidGenerator>,
+    pub(crate) cids: Arc<dyn CidGenerator>,
     pub(crate) reset_key: ResetKey,
     pub(crate) epoch: UnixTime,
     pub(crate) max_udp_payload_size: u64,

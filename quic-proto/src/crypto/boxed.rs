@@ -1,8 +1,9 @@
-//! Keys of any make, in one box each.
+//! Keys of any make, in one box each at most.
 //!
 //! rustls hands its keys out in boxes. They are taken as they come: another box around each would be an allocation more for every key, and
-//! a detour for every packet.
+//! a detour for every packet. Initial keys share their memory.
 
+use super::initial::InitialKey;
 use super::{HeaderKey, NotAuthentic, PacketKey, rustls};
 
 /// A packet key.
@@ -10,6 +11,7 @@ pub struct BoxedPacketKey(PacketMake);
 
 enum PacketMake {
     Rustls(rustls::RustlsPacketKey),
+    Initial(InitialKey),
     Other(Box<dyn PacketKey>),
 }
 
@@ -18,6 +20,7 @@ pub struct BoxedHeaderKey(HeaderMake);
 
 enum HeaderMake {
     Rustls(rustls::RustlsHeaderKey),
+    Initial(InitialKey),
     Other(Box<dyn HeaderKey>),
 }
 
@@ -34,6 +37,12 @@ impl From<rustls::RustlsPacketKey> for BoxedPacketKey {
     }
 }
 
+impl From<InitialKey> for BoxedPacketKey {
+    fn from(key: InitialKey) -> Self {
+        Self(PacketMake::Initial(key))
+    }
+}
+
 impl BoxedHeaderKey {
     /// A key of a make that has no box yet.
     pub fn new(key: impl HeaderKey + 'static) -> Self {
@@ -47,11 +56,18 @@ impl From<rustls::RustlsHeaderKey> for BoxedHeaderKey {
     }
 }
 
+impl From<InitialKey> for BoxedHeaderKey {
+    fn from(key: InitialKey) -> Self {
+        Self(HeaderMake::Initial(key))
+    }
+}
+
 /// Evaluates the same expression for whichever make it is.
 macro_rules! each {
     ($make:ident, $self:expr, $key:ident => $body:expr) => {
         match &$self.0 {
             $make::Rustls($key) => $body,
+            $make::Initial($key) => $body,
             $make::Other($key) => $body,
         }
     };

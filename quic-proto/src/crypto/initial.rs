@@ -2,11 +2,12 @@
 //!
 //! They protect against accidents and against those who cannot see the packets, nothing else.
 
-use super::Keys;
-use super::ring::{Aead, hkdf_expand_label};
+use super::ring::{Aead, RingKeys, hkdf_expand_label};
+use super::{DirectionalKeys, HeaderKey, Keys, NotAuthentic, PacketKey};
 use crate::id::Side;
 use crate::invariants::Labels;
 use ::ring::hkdf;
+use std::sync::Arc;
 
 /// The Initial keys of the end `side`, for the Destination Connection ID `dcid` of the client's first Initial packet (or of the one
 /// after a Retry), in the version that has this salt and these labels.
@@ -20,7 +21,62 @@ pub fn initial_keys(salt: &[u8], labels: &Labels, dcid: &[u8], side: Side) -> Ke
         let secret = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &secret);
         Aead::Aes128Gcm.directional_keys(&secret, labels)
     };
-    Keys { local: keys(side), remote: keys(!side) }
+    let both = Arc::new(Both { client: keys(Side::Client), server: keys(Side::Server) });
+    let share = |sender| DirectionalKeys {
+        header: InitialKey { both: Arc::clone(&both), sender }.into(),
+        packet: InitialKey { both: Arc::clone(&both), sender }.into(),
+    };
+    Keys { local: share(side), remote: share(!side) }
+}
+
+/// The keys of both directions. They are derived, used and discarded together, so that they share their memory: every client and
+/// everybody who pretends to be one makes a server derive them.
+struct Both {
+    client: RingKeys,
+    server: RingKeys,
+}
+
+/// The packet key or the header key of what `sender` sends.
+pub(super) struct InitialKey {
+    both: Arc<Both>,
+    sender: Side,
+}
+
+impl InitialKey {
+    fn keys(&self) -> &RingKeys {
+        match self.sender {
+            Side::Client => &self.both.client,
+            Side::Server => &self.both.server,
+        }
+    }
+}
+
+impl PacketKey for InitialKey {
+    fn seal(&self, number: u64, packet: &mut [u8], header_len: usize) {
+        self.keys().packet.seal(number, packet, header_len);
+    }
+
+    fn open(&self, number: u64, header: &[u8], payload: &mut [u8]) -> Result<usize, NotAuthentic> {
+        self.keys().packet.open(number, header, payload)
+    }
+
+    fn tag_len(&self) -> usize {
+        self.keys().packet.tag_len()
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        self.keys().packet.confidentiality_limit()
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        self.keys().packet.integrity_limit()
+    }
+}
+
+impl HeaderKey for InitialKey {
+    fn mask(&self, sample: &[u8; 16]) -> [u8; 5] {
+        self.keys().header.mask(sample)
+    }
 }
 
 /// The vectors of RFC 9001 and RFC 9369, for the tests of this folder.

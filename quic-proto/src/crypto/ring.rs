@@ -3,7 +3,7 @@
 //! Initial packets always use these, whatever makes the TLS keys: their secret is public and their AEAD is fixed by the version.
 //! Nothing here can fail on what a peer sends except [`PacketKey::open`], which says so.
 
-use super::{BoxedHeaderKey, BoxedPacketKey, DirectionalKeys, HeaderKey, NotAuthentic, PacketKey};
+use super::{HeaderKey, NotAuthentic, PacketKey};
 use crate::invariants::Labels;
 use ::ring::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey, quic};
 use ::ring::hkdf;
@@ -34,11 +34,8 @@ impl Aead {
     }
 
     /// The keys of one direction from its traffic secret (RFC 9001 §5.1).
-    pub fn directional_keys(self, secret: &hkdf::Prk, labels: &Labels) -> DirectionalKeys {
-        DirectionalKeys {
-            header: BoxedHeaderKey::new(self.header_key(secret, labels)),
-            packet: BoxedPacketKey::new(self.packet_key(secret, labels)),
-        }
+    pub fn directional_keys(self, secret: &hkdf::Prk, labels: &Labels) -> RingKeys {
+        RingKeys { header: self.header_key(secret, labels), packet: self.packet_key(secret, labels) }
     }
 
     /// The packet key of a traffic secret.
@@ -118,6 +115,14 @@ impl hkdf::KeyType for OutputLen {
     fn len(&self) -> usize {
         self.0
     }
+}
+
+/// Keys of one direction.
+pub struct RingKeys {
+    /// Header protection.
+    pub header: RingHeaderKey,
+    /// Packet protection.
+    pub packet: RingPacketKey,
 }
 
 /// A packet key on ring's AEADs.

@@ -120,6 +120,8 @@ impl InvalidToken {
 
 /// Random bytes in front of each token.
 const SALT_LEN: usize = 16;
+/// The epoch and those bytes.
+const HEAD_LEN: usize = 1 + SALT_LEN;
 /// Longer than any token that we make.
 const MAX_TOKEN_LEN: usize = 128;
 // RFC 9000 §8.1.1: tokens "MUST be constructed in a way that allows the server to identify how it was provided to a client".
@@ -135,7 +137,7 @@ impl TokenKey {
 
     /// Makes the token for a Retry packet; at most 128 bytes.
     pub fn seal_retry(&self, rng: &mut dyn Rng, token: &RetryToken) -> Vec<u8> {
-        let mut content = vec![KIND_RETRY];
+        let mut content = start(KIND_RETRY);
         content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.address.ip());
         content.extend_from_slice(&token.address.port().to_be_bytes());
@@ -143,16 +145,16 @@ impl TokenKey {
             content.push(cid.len() as u8);
             content.extend_from_slice(cid);
         }
-        self.seal(rng, token.issued, &mut content)
+        self.seal(rng, token.issued, content)
     }
 
     /// Makes a token for a later connection; at most 128 bytes.
     pub fn seal_address(&self, rng: &mut dyn Rng, token: &AddressToken) -> Vec<u8> {
-        let mut content = vec![KIND_ADDRESS];
+        let mut content = start(KIND_ADDRESS);
         content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.ip);
         content.extend(token.memo.iter().flatten());
-        self.seal(rng, token.issued, &mut content)
+        self.seal(rng, token.issued, content)
     }
 
     /// Opens a token that came from `remote` at `now`.
@@ -206,15 +208,18 @@ impl TokenKey {
         around.into_iter().flatten().find(|epoch| *epoch as u8 == named)
     }
 
-    fn seal(&self, rng: &mut dyn Rng, issued: UnixTime, content: &mut [u8]) -> Vec<u8> {
+    /// Makes a token of what was [started](start) and has its content.
+    fn seal(&self, rng: &mut dyn Rng, issued: UnixTime, mut token: Vec<u8>) -> Vec<u8> {
         let epoch = self.epoch(issued);
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
         let (key, nonce) = self.derive(epoch, &salt);
         let tag = key
-            .seal_in_place_separate_tag(nonce, aead::Aad::empty(), content)
+            .seal_in_place_separate_tag(nonce, aead::Aad::empty(), &mut token[HEAD_LEN..])
             .expect("invariant: a token is shorter than the AEAD's limit of 64 GiB");
-        let token = [&[epoch as u8][..], &salt, content, tag.as_ref()].concat();
+        token[0] = epoch as u8;
+        token[1..HEAD_LEN].copy_from_slice(&salt);
+        token.extend_from_slice(tag.as_ref());
         debug_assert!(token.len() <= MAX_TOKEN_LEN);
         token
     }
@@ -260,6 +265,14 @@ fn expand(secret: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
         .expand(info, OutputLen(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("invariant: no key is longer than 255 hashes");
+}
+
+/// A token of which only the kind is there yet, in the place where it stays: one piece of memory is all that it takes.
+fn start(kind: u8) -> Vec<u8> {
+    let mut token = Vec::with_capacity(MAX_TOKEN_LEN);
+    token.resize(HEAD_LEN, 0);
+    token.push(kind);
+    token
 }
 
 /// An IPv4 address is the same client whether the socket shows it as such or mapped into IPv6.

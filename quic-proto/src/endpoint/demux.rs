@@ -236,6 +236,16 @@ impl Demux {
         }
     }
 
+    /// The connection of a short packet whose id, of `cid_len` bytes, is that of the packet before: most are.
+    pub(super) fn by_last(&self, packet: &[u8], cid_len: usize) -> Option<ConnectionHandle> {
+        const FORM: u8 = 0xc0;
+        const SHORT: u8 = 0x40;
+        let (last, handle) = self.last.as_ref()?;
+        let (first, rest) = packet.split_first()?;
+        let same = first & FORM == SHORT && last.len() == cid_len && rest.starts_with(last);
+        same.then_some(*handle)
+    }
+
     /// The connection that issued this id.
     pub(super) fn by_cid(&mut self, cid: &Cid) -> Option<ConnectionHandle> {
         if let Some((last, handle)) = &self.last
@@ -366,6 +376,26 @@ mod tests {
         );
         demux.remove(c);
         assert_eq!(demux.by_tuple(FourTuple::to(address(1))), Some(a));
+    }
+
+    #[test]
+    fn the_last_id_is_known_by_short_packets_of_its_length() {
+        let mut demux = demux();
+        let handle = demux.insert().unwrap();
+        demux.add_cid(handle, cid(1));
+        let len = cid(1).len();
+        let packet = |first: u8, id: Cid| [&[first], &id[..], &[1; 20]].concat();
+        assert_eq!(demux.by_last(&packet(0x41, cid(1)), len), None, "no packet was there before");
+        demux.by_cid(&cid(1));
+        assert_eq!(demux.by_last(&packet(0x41, cid(1)), len), Some(handle));
+        assert_eq!(demux.by_last(&packet(0x41, cid(2)), len), None);
+        assert_eq!(demux.by_last(&packet(0x41, cid(1)), len + 1), None, "the packet's id is a longer one");
+        for old_or_long in [0x01, 0x81, 0xc1] {
+            assert_eq!(demux.by_last(&packet(old_or_long, cid(1)), len), None);
+        }
+        assert_eq!((demux.by_last(&[], len), demux.by_last(&packet(0x41, cid(1))[..len], len)), (None, None));
+        demux.remove_cid(handle, cid(1));
+        assert_eq!(demux.by_last(&packet(0x41, cid(1)), len), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::id::Cid;
 use crate::invariants::Version;
 use crate::net::{Datagram, Ecn, FourTuple};
 use crate::time::{Duration, Instant};
+use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -102,7 +103,8 @@ pub(super) struct Buffered {
 pub(super) struct Pending {
     pub(super) remote: SocketAddr,
     pub(super) dcid: Cid,
-    pub(super) datagrams: Vec<Buffered>,
+    /// One is the rule.
+    pub(super) datagrams: SmallVec<[Buffered; 1]>,
     arrived: Instant,
     bytes: usize,
 }
@@ -159,7 +161,8 @@ impl PendingTable {
         self.next += 1;
         self.bytes += len;
         let remote = datagram.path.remote;
-        let pending = Pending { remote, dcid, datagrams: vec![keep(datagram)], arrived: now, bytes: len };
+        let pending =
+            Pending { remote, dcid, datagrams: smallvec![keep(datagram)], arrived: now, bytes: len };
         self.clients.insert(id, pending);
         Some(id)
     }

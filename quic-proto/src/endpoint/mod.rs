@@ -75,6 +75,18 @@ struct Slot {
     kept: bool,
 }
 
+impl Slot {
+    /// Queues the connection where it is not queued yet.
+    fn touch(&mut self, sending: &mut VecDeque<ConnectionHandle>, eventful: &mut VecDeque<ConnectionHandle>) {
+        if !std::mem::replace(&mut self.sending, true) {
+            sending.push_back(self.handle);
+        }
+        if !std::mem::replace(&mut self.eventful, true) {
+            eventful.push_back(self.handle);
+        }
+    }
+}
+
 struct Response {
     transmit: Transmit,
     payload: Vec<u8>,
@@ -136,7 +148,7 @@ impl Endpoint {
             Routed::Connection(handle) => {
                 if let Some(slot) = slot(&mut self.slots, handle) {
                     slot.connection.handle_datagram(now, datagram);
-                    self.touch(handle);
+                    slot.touch(&mut self.sending, &mut self.eventful);
                 }
             }
             Routed::Incoming(incoming) => {
@@ -213,8 +225,9 @@ impl Endpoint {
             let deadline = slot.connection.next_timeout();
             let old = std::mem::replace(&mut slot.deadline, deadline);
             if old != deadline {
-                self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
+                // The old one first, so that no full node of the set is split for a moment.
                 old.map(|old| self.deadlines.remove(&(old, handle)));
+                self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
             }
         }
         None
@@ -351,12 +364,8 @@ impl Endpoint {
     /// Something was done to this connection: it may have datagrams to send, and events. Its news for the router are looked for when it
     /// is asked for datagrams: nobody has heard of new ids before that, and old ones may lead here a little longer.
     fn touch(&mut self, handle: ConnectionHandle) {
-        let Some(slot) = slot(&mut self.slots, handle) else { return };
-        if !std::mem::replace(&mut slot.sending, true) {
-            self.sending.push_back(handle);
-        }
-        if !std::mem::replace(&mut slot.eventful, true) {
-            self.eventful.push_back(handle);
+        if let Some(slot) = slot(&mut self.slots, handle) {
+            slot.touch(&mut self.sending, &mut self.eventful);
         }
     }
 

@@ -80,6 +80,10 @@ impl Router {
 
     /// Says where a datagram goes. An answer is written to `out`, which needs at most [`MAX_RESPONSE`](super::MAX_RESPONSE) bytes.
     pub fn route(&mut self, now: Instant, datagram: &Datagram<'_>, out: &mut [u8]) -> Routed {
+        if let Some(handle) = self.demux.by_last(datagram.payload, self.config.cid_len) {
+            self.stats.routed += 1;
+            return Routed::Connection(handle);
+        }
         let routed = self.find(now, datagram, out);
         match &routed {
             Routed::Connection(_) => self.stats.routed += 1,
@@ -407,7 +411,7 @@ impl Router {
             version,
             rng: self.rng.child(),
             transport,
-            cids: (self.config.cid_factory)(),
+            cids: Arc::clone(&self.config.cids),
             reset_key: self.config.reset_key.clone(),
             epoch: self.epoch,
             max_udp_payload_size: self.config.max_udp_payload_size,

@@ -75,7 +75,7 @@ pub struct Engine {
     /// Ids that the peer issued.
     pub peer_cids: PeerCids,
     /// What makes our ids.
-    pub cid_generator: Box<dyn CidGenerator>,
+    pub cid_generator: Arc<dyn CidGenerator>,
     /// What makes their reset tokens.
     pub reset_key: ResetKey,
     /// All deadlines.
@@ -102,6 +102,7 @@ pub struct Engine {
     single_space: bool,
     path_config: PathConfig,
     path_challenges: bool,
+    untold: Untold,
     events: VecDeque<Event>,
     outcome: Outcome,
     probe_tokens: Vec<crate::recovery::token::Token>,
@@ -121,6 +122,14 @@ pub struct Engine {
     stale: bool,
     sent_since_receive: bool,
     now: Instant,
+}
+
+/// The steps of the handshake that the application has not heard of. Every connection takes them, and nothing else happens before them, so that
+/// they need no memory in the queue of events.
+#[derive(Default)]
+struct Untold {
+    connected: bool,
+    confirmed: bool,
 }
 
 /// The parts that a family hands over when it makes an engine.
@@ -148,7 +157,7 @@ pub struct EngineParts {
     /// Ids that the peer issued.
     pub peer_cids: PeerCids,
     /// What makes our ids.
-    pub cid_generator: Box<dyn CidGenerator>,
+    pub cid_generator: Arc<dyn CidGenerator>,
     /// What makes their reset tokens.
     pub reset_key: ResetKey,
     /// Randomness.
@@ -183,6 +192,7 @@ impl Engine {
             has_handshake_keys: false,
             peer_validated_us: parts.side.is_server() || parts.single_space,
             single_space: parts.single_space,
+            untold: Untold::default(),
             events: VecDeque::new(),
             outcome: Outcome::default(),
             probe_tokens: Vec::new(),
@@ -220,11 +230,21 @@ impl Engine {
     /// Queues an event for the application. The engine's own events are few and happen once each; events of streams are kept by the
     /// streams, where each stream is queued at most once per kind, so that this queue is bounded.
     pub fn push_event(&mut self, event: Event) {
-        self.events.push_back(event);
+        match event {
+            Event::Connected => self.untold.connected = true,
+            Event::HandshakeConfirmed => self.untold.confirmed = true,
+            other => self.events.push_back(other),
+        }
     }
 
     /// The next event. What happened on streams comes before the end of the connection, so that nothing that arrived is overlooked.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.untold.connected) {
+            return Some(Event::Connected);
+        }
+        if std::mem::take(&mut self.untold.confirmed) {
+            return Some(Event::HandshakeConfirmed);
+        }
         if !matches!(self.events.front(), None | Some(Event::Closed(_))) {
             return self.pop_event();
         }
@@ -263,7 +283,7 @@ impl Engine {
     /// Issues ids to the peer, as many as it wants to keep.
     pub fn issue_cids(&mut self) {
         let key = &self.reset_key;
-        self.local_cids.top_up(&mut *self.cid_generator, &mut *self.rng, &mut |cid| key.token(cid));
+        self.local_cids.top_up(&*self.cid_generator, &mut *self.rng, &mut |cid| key.token(cid));
     }
 
     /// The probe timeout of the active path with the peer's ack delay, without back-off (RFC 9002 §6.2.1).

@@ -22,6 +22,8 @@ impl Engine {
     ///
     /// # Errors
     /// PROTOCOL_VIOLATION if a packet is acknowledged that was never sent (RFC 9000 §13.1).
+    // Not within the loop over a packet's frames: few packets have such a frame, and all would pay for the registers that it takes.
+    #[inline(never)]
     pub fn on_ack(
         &mut self,
         space: SpaceId,

@@ -25,7 +25,7 @@ pub struct EngineInit {
     /// Settings.
     pub transport: Arc<TransportConfig>,
     /// What makes our connection ids.
-    pub cids: Box<dyn CidGenerator>,
+    pub cids: Arc<dyn CidGenerator>,
     /// What makes their reset tokens.
     pub reset_key: ResetKey,
     /// Wall-clock time at the epoch of `now`.

@@ -97,12 +97,12 @@ impl Ietf {
             self.handshake_done_owed = false;
             engine.stats.sent.frames.handshake_done += 1;
         }
-        if let Some(token) = self.new_token_owed.take() {
-            if packet.frame(Some(Token::NewToken), |w| encode::new_token(w, &token)) {
-                engine.stats.sent.frames.new_token += 1;
-            } else {
-                self.new_token_owed = Some(token);
-            }
+        if self.new_token_owed
+            && let Some(token) = &self.new_token
+            && packet.frame(Some(Token::NewToken), |w| encode::new_token(w, token))
+        {
+            self.new_token_owed = false;
+            engine.stats.sent.frames.new_token += 1;
         }
     }
 }

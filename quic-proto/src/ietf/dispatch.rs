@@ -120,6 +120,8 @@ impl Ietf {
     }
 
     /// Frames about streams' control, connection ids and paths.
+    // Rare, and kept out of the loop over frames for it.
+    #[inline(never)]
     fn connection_frame(&mut self, engine: &mut Engine, frame: &Frame<'_>) -> Result<(), TransportError> {
         let counts = &mut engine.stats.received.frames;
         match *frame {

@@ -69,6 +69,8 @@ impl Ietf {
     }
 
     /// Writes one packet. `pad_to` gives, from the packet's length so far, the length that it must reach.
+    // Not within the loop over levels, which has one turn once the handshake is over: what would be prepared for the others is not needed.
+    #[inline(never)]
     fn packet(
         &mut self,
         engine: &mut Engine,

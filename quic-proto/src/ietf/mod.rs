@@ -49,7 +49,7 @@ pub(crate) struct Ietf {
 
     handshake: Handshake,
     keys: Ladder,
-    /// Until the handshake is confirmed, when no key is missing any more.
+    /// From the first packet that has to wait until the handshake is confirmed, when no key is missing any more.
     stash: Option<Box<Stash>>,
     /// The exponent of the delays in our ACK frames (RFC 9000 §19.3).
     ack_delay_exponent: u8,
@@ -70,8 +70,9 @@ pub(crate) struct Ietf {
     /// What a client puts into its Initial packets: from a Retry, or from an earlier connection.
     token: Bytes,
     handshake_done_owed: bool,
-    new_token: Option<Bytes>,
-    new_token_owed: Option<Bytes>,
+    /// A server's token for the client's next connection, until the client has it.
+    new_token: Option<Vec<u8>>,
+    new_token_owed: bool,
     /// What a client got for its next connection.
     received_token: Option<Bytes>,
 }
@@ -196,7 +197,7 @@ impl Ietf {
         level == Level::OneRtt
             && ((self.handshake.is_complete() && engine.streams.can_send())
                 || self.handshake_done_owed
-                || self.new_token_owed.is_some()
+                || self.new_token_owed
                 || engine.peek_intent().is_some())
     }
 
@@ -214,6 +215,7 @@ impl FamilyTokens for Ietf {
             }
         } else if token == Token::NewToken {
             self.new_token = None;
+            self.new_token_owed = false;
         }
     }
 
@@ -225,7 +227,7 @@ impl FamilyTokens for Ietf {
                 }
             }
             Token::HandshakeDone => self.handshake_done_owed = true,
-            Token::NewToken => self.new_token_owed = self.new_token.clone(),
+            Token::NewToken => self.new_token_owed = self.new_token.is_some(),
             _ => {}
         }
     }

@@ -188,8 +188,9 @@ impl Ietf {
         packet: &[u8],
     ) {
         // RFC 9001 §5.7: 1-RTT packets may come before the handshake is complete, and Handshake packets before the Initial.
-        let kept = !self.keys.is_discarded(level)
-            && self.stash.as_mut().is_some_and(|stash| stash.push(level, ecn, received, packet));
+        let kept = !engine.confirmed
+            && !self.keys.is_discarded(level)
+            && self.stash.get_or_insert_default().push(level, ecn, received, packet);
         engine.stats.discarded_packets += u64::from(!kept);
     }
 

@@ -118,7 +118,7 @@ impl Ietf {
             spec,
             handshake: Handshake::new(session),
             keys,
-            stash: Some(Box::default()),
+            stash: None,
             ack_delay_exponent,
             peer_ack_delay_exponent: None,
             local_scid,
@@ -130,7 +130,7 @@ impl Ietf {
             token: Bytes::new(),
             handshake_done_owed: false,
             new_token: None,
-            new_token_owed: None,
+            new_token_owed: false,
             received_token: None,
         }
     }
@@ -158,13 +158,11 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
 }
 
 /// A token for the client's next connection (RFC 9000 §8.1.3).
-fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Bytes> {
+fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Vec<u8>> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
     config.address_tokens.then(|| {
-        config
-            .token_key
-            .seal_address(&mut *init.rng, &AddressToken { ip: remote.ip(), issued, memo: None })
-            .into()
+        let token = AddressToken { ip: remote.ip(), issued, memo: None };
+        config.token_key.seal_address(&mut *init.rng, &token)
     })
 }

@@ -39,7 +39,7 @@ impl Ietf {
             // RFC 9001 §4.1.2: "the TLS handshake is considered confirmed at the server when the handshake completes. The server MUST send
             // a HANDSHAKE_DONE frame as soon as the handshake is complete."
             self.handshake_done_owed = true;
-            self.new_token_owed = self.new_token.clone();
+            self.new_token_owed = self.new_token.is_some();
             self.confirm(engine);
         }
         Ok(())

@@ -11,7 +11,7 @@ pub const MAX_PROBING: usize = 3;
 /// The paths of a connection.
 #[derive(Debug)]
 pub struct PathSet {
-    active: Box<Path>,
+    active: Path,
     /// The last validated path before the active one.
     previous: Option<Box<Path>>,
     probing: SmallVec<[Box<Path>; 1]>,
@@ -21,14 +21,14 @@ pub struct PathSet {
 impl PathSet {
     /// Bytes of memory behind the paths.
     pub fn memory(&self) -> usize {
-        let paths = 1 + usize::from(self.previous.is_some()) + self.probing.len();
+        let paths = usize::from(self.previous.is_some()) + self.probing.len();
         paths * size_of::<Path>()
     }
 
     /// A connection with its first path.
     pub fn new(first: Path) -> Self {
         let generations = first.generation;
-        Self { active: Box::new(first), previous: None, probing: SmallVec::new(), generations }
+        Self { active: first, previous: None, probing: SmallVec::new(), generations }
     }
 
     /// The path that is in use.
@@ -44,13 +44,13 @@ impl PathSet {
     /// All paths, the active one first.
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
         let others = self.previous.iter().chain(&self.probing);
-        std::iter::once(&self.active).chain(others).map(|path| &**path)
+        std::iter::once(&self.active).chain(others.map(|path| &**path))
     }
 
     /// All paths, the active one first.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Path> {
         let others = self.previous.iter_mut().chain(&mut self.probing);
-        std::iter::once(&mut self.active).chain(others).map(|path| &mut **path)
+        std::iter::once(&mut self.active).chain(others.map(|path| &mut **path))
     }
 
     /// The path between these addresses.
@@ -91,7 +91,8 @@ impl PathSet {
         });
         hand_over(&mut self.active, &mut next);
         next.mtu.forget_probe();
-        let mut before = std::mem::replace(&mut self.active, next);
+        std::mem::swap(&mut self.active, &mut *next);
+        let mut before = next;
         if !self.active.amplification.is_validated() {
             let pto = pto.max(self.active.rtt.pto_base());
             self.active.validate(now, pto);
@@ -158,7 +159,7 @@ impl PathSet {
         hand_over(&mut self.active, &mut previous);
         previous.validation = None;
         previous.mtu.forget_probe();
-        self.active = previous;
+        self.active = *previous;
         Ok(TimedOut::Reverted)
     }
 

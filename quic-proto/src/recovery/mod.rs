@@ -186,6 +186,7 @@ impl Recovery {
     }
 
     /// A packet was sent. An ack-eliciting one pays for a probe that was owed.
+    #[inline]
     pub fn on_sent(
         &mut self,
         now: Instant,
@@ -357,6 +358,7 @@ impl Recovery {
         let mut flight = 0;
         if let Some(mut state) = self.spaces.discard(space) {
             state.forget(|tracked| flight += tracked.flight(generation));
+            self.spaces.data_mut().ring.adopt(state.ring);
         }
         self.in_flight -= flight;
         self.pto.reset(now);

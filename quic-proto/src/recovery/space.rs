@@ -174,9 +174,7 @@ impl Space {
 
     /// Forgets all packets: hands them to `settle`, oldest first. Numbers go on.
     pub(super) fn forget(&mut self, mut settle: impl FnMut(Tracked)) {
-        // Its memory goes with it: most spaces are forgotten for good.
-        let mut ring = std::mem::take(&mut self.ring);
-        while let Some(tracked) = ring.first_key().and_then(|first| ring.remove(first)) {
+        while let Some(tracked) = self.ring.first_key().and_then(|first| self.ring.remove(first)) {
             settle(tracked);
         }
         self.acked.clear();

@@ -48,6 +48,14 @@ impl<T> RingMap<T> {
         true
     }
 
+    /// Takes over the memory of a map that is not needed any more, if this one has none yet.
+    pub fn adopt(&mut self, other: Self) {
+        if self.slots.capacity() == 0 {
+            self.slots = other.slots;
+            self.slots.clear();
+        }
+    }
+
     /// Keeps no more memory than it needs now.
     pub fn shrink(&mut self) {
         self.slots.shrink_to_fit();
@@ -173,6 +181,12 @@ mod tests {
         assert_eq!((map.first_key(), map.span()), (Some(9), 1));
         map.clear();
         assert_eq!((map.first_key(), map.end_key()), (None, 10));
+        let mut other = RingMap::new();
+        other.push(3, 3);
+        let memory = other.memory();
+        let mut heir = RingMap::new();
+        heir.adopt(other);
+        assert_eq!((heir.len(), heir.first_key(), heir.end_key(), heir.memory()), (0, None, 0, memory));
     }
 
     proptest! {

@@ -18,7 +18,7 @@ fn ids_lead_to_their_shard() {
     let mut rng = SeededRng::from_u64(5);
     for count in [1, 2, 3, 7, 200, 255] {
         for shard in (0..count).step_by(1 + usize::from(count / 16)) {
-            let mut ids = ShardCids { shards: shards(count), shard };
+            let ids = ShardCids { shards: shards(count), shard };
             let mut firsts = Vec::new();
             for _ in 0..2000 {
                 let id = ids.generate(&mut rng);

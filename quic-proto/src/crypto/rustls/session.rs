@@ -10,6 +10,7 @@ use crate::error::{TransportError, TransportErrorCode};
 use ::rustls::pki_types::CertificateDer;
 use ::rustls::quic::{ClientConnection, Connection, KeyChange, Secrets, ServerConnection};
 use ::rustls::{AlertDescription, CipherSuite, CommonState, Error, PeerMisbehaved};
+use smallvec::SmallVec;
 
 /// A client's side of a handshake.
 pub(super) struct ClientSession {
@@ -89,7 +90,7 @@ enum State {
 
 /// What a handshake agreed on.
 struct Agreed {
-    alpn: Option<Vec<u8>>,
+    alpn: Option<SmallVec<[u8; 16]>>,
     server_name: Option<Box<str>>,
     certificates: Vec<CertificateDer<'static>>,
     cipher_suite: Option<&'static str>,
@@ -109,7 +110,7 @@ impl ServerSession {
         }
         let Some(exporter) = exporter.take() else { return };
         self.state = State::Over(Agreed {
-            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            alpn: connection.alpn_protocol().map(SmallVec::from_slice),
             server_name: connection.server_name().map(Box::from),
             certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
             cipher_suite: suite_name(connection),

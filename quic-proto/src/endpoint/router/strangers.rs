@@ -253,7 +253,7 @@ impl Router {
     /// bytes, so that the client's next packet is told from others'.
     pub(super) fn response_cid(&mut self) -> Cid {
         if self.config.cid_len >= MIN_INITIAL_CID {
-            return (self.config.cid_factory)().generate(&mut *self.rng);
+            return self.config.cids.generate(&mut *self.rng);
         }
         let random = self.rng.next_u64().to_le_bytes();
         Cid::new(&random).expect("invariant: 8 bytes are not more than 20")
