@@ -108,7 +108,9 @@ impl Bottleneck {
                 let config = &flows[setup.id.0];
                 Host::client(setup, config, vec![Transfer::uni(ENDLESS)])
             },
-            |setup| Host::server(setup, &HostConfig { transport: Arc::new(transport()), ..HostConfig::default() }),
+            |setup| {
+                Host::server(setup, &HostConfig { transport: Arc::new(transport()), ..HostConfig::default() })
+            },
         )
         .up(|_| link.clone())
         .down(|_| link.clone())
@@ -116,7 +118,8 @@ impl Bottleneck {
         .max_segments(NonZeroUsize::MIN.saturating_add(9))
         .limits(limits);
         if late > Duration::ZERO {
-            let access = move |flow| if flow == 0 { Link::new() } else { Link::new().black_out(Duration::ZERO, late) };
+            let access =
+                move |flow| if flow == 0 { Link::new() } else { Link::new().black_out(Duration::ZERO, late) };
             scenario = scenario.access(access);
         }
         if let Some((after, rate)) = self.change {
