@@ -43,9 +43,35 @@ fn a_long_fat_path_is_filled() {
 
 #[test]
 fn bbr_stands_random_loss() {
-    reaches(&fifty().loss(percent(1)), Bbr, 38.0);
-    reaches(&fifty().loss(Loss::bursts(percent(1), 4.0)), Bbr, 38.0);
-    reaches(&hundred().loss(percent(0.1)), Bbr, 83.0);
+    reaches(&fifty().loss(percent(1)), Bbr, 43.5);
+    reaches(&fifty().loss(Loss::bursts(percent(1), 4.0)), Bbr, 40.0);
+    reaches(&hundred().loss(percent(0.1)), Bbr, 86.0);
+}
+
+/// In the long run it is nine tenths of what passes, whatever the seed: loss that does not come from a queue is not answered.
+#[test]
+fn bbr_fills_nine_tenths_of_a_path_that_loses_one_per_cent() {
+    let path = fifty().loss(percent(1));
+    for seed in 1..=4 {
+        let mbit = path.measure(&[Bbr], secs(20), seed).mbit();
+        assert!(mbit > 44.0, "seed {seed}: {mbit:.1} Mbit/s");
+    }
+}
+
+/// What BBR does not answer is bounded: where the queue is too short for it, or the rate drops to a quarter, it stops soon.
+#[test]
+fn bbr_bounds_what_it_loses() {
+    let dropped = |path: Bottleneck| path.measure(&[Bbr], secs(20), 1).dropped();
+    assert!(dropped(fifty().queue(0.2)) < 0.008);
+    assert!(dropped(fifty().becomes(kbit(12_500), secs(10))) < 0.02);
+}
+
+/// Who comes late gets a share, and the queue does not stay, though `ProbeRTT` may be short.
+#[test]
+fn bbr_makes_room_for_another() {
+    let goodput = fifty().queue(5.0).late(ms(2_900)).measure(&[Bbr, Bbr], secs(30), 1);
+    assert!(shares(&goodput)[1] > 8.0, "{:?}", shares(&goodput));
+    assert!(goodput.queueing() < ms(70), "{:?}", goodput.queueing());
 }
 
 /// A sender whose socket holds datagrams back until they are to leave fills the path as well, and nothing that it sends overtakes: that would

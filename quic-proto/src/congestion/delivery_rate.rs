@@ -94,6 +94,11 @@ impl DeliveryRate {
         self.delivered
     }
 
+    /// C.lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Whether the application is the limit.
     pub(super) fn is_app_limited(&self) -> bool {
         self.app_limited.is_some()

@@ -10,7 +10,7 @@ use crate::link::{Link, LinkStats};
 use crate::loss::Loss;
 use crate::network::Outcome;
 use crate::queue::Queue;
-use crate::scenario::{Scenario, UP};
+use crate::scenario::{DOWN, Scenario, UP};
 use crate::units::{Probability, Rate};
 use quic_proto::config::TransportConfig;
 use quic_proto::congestion::Algorithm;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// More than a flow can send in any run: it never ends.
 const ENDLESS: u64 = 1 << 40;
+
+/// The receive windows, in bytes.
+const WINDOW: u64 = 8 << 20;
 
 /// What a connection's stream buffers may take with the default configuration: both sides' ceilings.
 const MEMORY: u64 = 64 << 20;
@@ -36,12 +39,15 @@ pub struct Bottleneck {
     queue: f64,
     link: Link,
     departure_times: bool,
+    change: Option<(Duration, Rate)>,
+    late: Duration,
 }
 
 impl Bottleneck {
     /// A path of this rate and round-trip time, with a drop-tail queue of one bandwidth-delay product.
     pub fn new(rate: Rate, rtt: Duration) -> Self {
-        Self { rate, rtt, queue: 1.0, link: Link::new().rate(rate).delay(rtt / 2), departure_times: false }
+        let link = Link::new().rate(rate).delay(rtt / 2);
+        Self { rate, rtt, queue: 1.0, link, departure_times: false, change: None, late: Duration::ZERO }
     }
 
     /// The queue, in bandwidth-delay products.
@@ -72,6 +78,20 @@ impl Bottleneck {
         self
     }
 
+    /// The rate becomes another one after some time; the queue, in bytes, stays what it was.
+    #[must_use]
+    pub fn becomes(mut self, rate: Rate, after: Duration) -> Self {
+        self.change = Some((after, rate));
+        self
+    }
+
+    /// All flows but the first come later: what they send before is lost, so that they start within twice that time.
+    #[must_use]
+    pub fn late(mut self, by: Duration) -> Self {
+        self.late = by;
+        self
+    }
+
     /// Lets one flow for each of `algorithms` send for `time`.
     ///
     /// # Panics
@@ -81,20 +101,35 @@ impl Bottleneck {
         let capacity = (self.rate.bytes_in(self.rtt) as f64 * self.queue) as usize;
         let link = self.link.clone().queue(Queue::drop_tail(capacity.max(SMALLEST_QUEUE)));
         let limits = Limits { time, steps: u64::MAX, trace: 0, ..Limits::default() };
-        let report = Scenario::clients(
+        let late = self.late;
+        let mut scenario = Scenario::clients(
             flows.len(),
             move |setup| {
                 let config = &flows[setup.id.0];
                 Host::client(setup, config, vec![Transfer::uni(ENDLESS)])
             },
-            |setup| Host::server(setup, &HostConfig::default()),
+            |setup| {
+                Host::server(setup, &HostConfig { transport: Arc::new(transport()), ..HostConfig::default() })
+            },
         )
         .up(|_| link.clone())
         .down(|_| link.clone())
         .checker(|| QuicChecker::new(MEMORY))
         .max_segments(NonZeroUsize::MIN.saturating_add(9))
-        .limits(limits)
-        .run(seed);
+        .limits(limits);
+        if late > Duration::ZERO {
+            let access =
+                move |flow| if flow == 0 { Link::new() } else { Link::new().black_out(Duration::ZERO, late) };
+            scenario = scenario.access(access);
+        }
+        if let Some((after, rate)) = self.change {
+            scenario = scenario.at(after, move |net| {
+                for direction in [UP, DOWN] {
+                    net.reshape(direction, |link| link.rate(rate));
+                }
+            });
+        }
+        let report = scenario.run(seed);
         assert_eq!(report.outcome, Outcome::OutOfTime, "{}", report.reproduce);
         for host in &report.nodes {
             assert_eq!((host.failure(), host.closed()), (None, &[][..]), "{}", report.reproduce);
@@ -110,13 +145,17 @@ impl Bottleneck {
     }
 
     fn host(&self, algorithm: Algorithm) -> HostConfig {
-        let transport = TransportConfig::default().congestion(algorithm);
         HostConfig {
-            transport: Arc::new(transport),
+            transport: Arc::new(transport().congestion(algorithm)),
             departure_times: self.departure_times,
             ..HostConfig::default()
         }
     }
+}
+
+/// Wide windows from the start: it is congestion control that is measured, not flow control.
+fn transport() -> TransportConfig {
+    TransportConfig::default().stream_window(WINDOW, WINDOW).connection_window(WINDOW, WINDOW)
 }
 
 /// One flow's part of a run.

@@ -3,7 +3,8 @@
 //! Invariant: `bw` is the lesser of the long-term and the short-term estimate. See the draft's "Updating Network Path Model Parameters".
 
 use super::filter::{MaxBw, RoundMax};
-use super::{BETA, Bbr, INFINITE, LOSS_THRESH, State};
+use super::losses::Losses;
+use super::{BETA, Bbr, INFINITE, State};
 use crate::congestion::LostPacket;
 use crate::congestion::delivery_rate::RateSample;
 use crate::time::Instant;
@@ -68,6 +69,7 @@ pub(super) struct Model {
     pub(super) loss_round_start: bool,
     /// Discontiguous ranges of packets that were lost in this round.
     pub(super) lost_ranges: u32,
+    pub(super) losses: Losses,
 }
 
 impl Model {
@@ -91,6 +93,7 @@ impl Model {
             loss_round_delivered: 0,
             loss_round_start: false,
             lost_ranges: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -111,11 +114,6 @@ impl Model {
     pub(super) fn bound_bw(&mut self) {
         self.bw = self.max_bw.min(self.bounds.bw_shortterm);
     }
-}
-
-/// `IsInflightTooHigh()`: whether more than the tolerated share of the flight was lost.
-pub(super) fn is_inflight_too_high(rs: &RateSample) -> bool {
-    rs.lost as f64 > rs.in_flight as f64 * LOSS_THRESH
 }
 
 impl Bbr {
@@ -172,9 +170,11 @@ impl Bbr {
         }
     }
 
-    /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`.
+    /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`, but for two things: it takes more than
+    /// `BBR.LossThresh`, and a round that delivered what `ProbeRTT` had sent tells of `ProbeRTT`, not of the path.
     fn adapt_lower_bounds_from_congestion(&mut self) {
-        if self.state.is_probing() || !self.model.is_loss_in_round {
+        let excess = self.model.losses.end_round(self.rs.in_flight);
+        if self.state.is_probing() || !excess || self.rs.prior_delivered < self.min_rtt.small_flight_until {
             return;
         }
         let (model, cwnd) = (&mut self.model, self.control.cwnd);
@@ -206,19 +206,23 @@ impl Bbr {
         model.extra_acked = model.extra_acked_filter.update(len, self.rounds.count, extra);
     }
 
-    /// `NoteLoss()`.
-    pub(super) fn note_loss(&mut self) {
-        if !self.model.is_loss_in_round {
+    /// `NoteLoss()`; `true` if it is the first of its round.
+    pub(super) fn note_loss(&mut self) -> bool {
+        let first = !self.model.is_loss_in_round;
+        if first {
             self.model.loss_round_delivered = self.delivery.delivered();
             self.save_state_upon_loss();
         }
         self.model.is_loss_in_round = true;
+        first
     }
 
     /// `HandleLostPacket()`.
     pub(super) fn handle_lost_packet(&mut self, packet: &LostPacket) {
         let lost = self.delivery.on_lost(packet.bytes, packet.mark);
-        self.note_loss();
+        if !self.note_loss() {
+            self.model.losses.on_lost(packet.bytes);
+        }
         self.model.lost_ranges += u32::from(packet.begins_range);
         if !self.cycle.is_bw_probe_sample {
             return;
@@ -226,8 +230,9 @@ impl Bbr {
         let (in_flight, app_limited) = (packet.mark.in_flight(), packet.mark.app_limited());
         // A sample of the lost packet, for this decision only: that of the acknowledgement stays as it is.
         let mut rs = RateSample { lost, in_flight, app_limited, ..self.rs };
-        if is_inflight_too_high(&rs) {
-            rs.in_flight = inflight_at_loss(&rs, packet.bytes);
+        let losses = &self.model.losses;
+        if losses.is_inflight_too_high(&rs) {
+            rs.in_flight = losses.inflight_at_loss(&rs, packet.bytes);
             self.handle_inflight_too_high(&rs);
         }
     }
@@ -244,31 +249,5 @@ impl Bbr {
             self.undo.state = Some(State::ProbeBwUp);
             self.start_probe_bw_down();
         }
-    }
-}
-
-/// `InflightAtLoss()`: at which volume in flight the losses crossed the threshold, within the packet of `size` bytes.
-fn inflight_at_loss(rs: &RateSample, size: u64) -> u64 {
-    let before = rs.in_flight.saturating_sub(size) as f64;
-    let lost_before = rs.lost.saturating_sub(size) as f64;
-    let prefix = (LOSS_THRESH * before - lost_before) / (1.0 - LOSS_THRESH);
-    (before + prefix).max(0.0) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// "(`lost_prev` + `lost_prefix`) / (`inflight_prev` + `lost_prefix`) >= BBR.LossThresh", solved for the prefix.
-    #[test]
-    fn the_volume_at_which_losses_crossed_the_threshold() {
-        let rs = RateSample { in_flight: 100_000, lost: 3000, ..RateSample::default() };
-        assert!(is_inflight_too_high(&rs));
-        // 99,000 in flight and 2,000 lost before the packet: already beyond, by 20 / 0.98 bytes.
-        assert_eq!(inflight_at_loss(&rs, 1000), 98_979);
-        let rs = RateSample { in_flight: 100_000, lost: 2000, ..RateSample::default() };
-        assert!(!is_inflight_too_high(&rs), "two per cent are tolerated");
-        assert_eq!(inflight_at_loss(&RateSample { lost: 2500, ..rs }, 1000), 99_000 + 489);
-        assert_eq!(inflight_at_loss(&RateSample { in_flight: 1000, lost: 90_000, ..rs }, 1000), 0);
     }
 }

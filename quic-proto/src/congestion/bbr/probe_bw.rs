@@ -2,7 +2,6 @@
 //!
 //! Invariants: `inflight_longterm` grows in Up only, or to what was in flight without excess loss; one probe reacts to excess loss once.
 
-use super::model::is_inflight_too_high;
 use super::{Bbr, INFINITE, State};
 use crate::time::{Duration, Instant};
 
@@ -87,6 +86,7 @@ impl Bbr {
 
     /// `StartProbeBW_REFILL()`.
     pub(super) fn start_probe_bw_refill(&mut self) {
+        self.end_cruise();
         self.model.reset_short_term();
         self.cycle.up_rounds = 0;
         self.cycle.up_acked = 0;
@@ -118,6 +118,9 @@ impl Bbr {
                 }
             }
             State::ProbeBwCruise => {
+                if self.rounds.start {
+                    self.measure_cruise();
+                }
                 self.probe_bw_if_time();
             }
             State::ProbeBwRefill => {
@@ -246,8 +249,9 @@ impl Bbr {
                 return true;
             }
         }
+        let too_high = self.model.losses.is_inflight_too_high(&self.rs);
         let longterm = &mut self.model.bounds.inflight_longterm;
-        if is_inflight_too_high(&self.rs) || *longterm == INFINITE {
+        if too_high || *longterm == INFINITE {
             return false;
         }
         *longterm = (*longterm).max(self.rs.in_flight);

@@ -13,6 +13,9 @@ const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// `BBR.ProbeRTTDuration`.
 const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
 
+/// `ProbeRTT` confirms the smallest round-trip time if it comes within that fraction of it: what a queue of that length, at most, could hide.
+const CONFIRMATION: u32 = 16;
+
 /// The smallest round-trip times, and when to look for them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MinRtt {
@@ -30,6 +33,10 @@ pub(super) struct MinRtt {
     pub(super) done: Option<Instant>,
     /// `BBR.probe_rtt_round_done`.
     round_done: bool,
+    /// `BBR.min_rtt` before this `ProbeRTT`.
+    known: Option<Duration>,
+    /// What will have been delivered when all that was sent in the last `ProbeRTT` is.
+    pub(super) small_flight_until: u64,
     /// `BBR.idle_restart`.
     pub(super) idle_restart: bool,
 }
@@ -44,8 +51,17 @@ impl MinRtt {
             expired: false,
             done: None,
             round_done: false,
+            known: None,
+            small_flight_until: 0,
             idle_restart: false,
         }
+    }
+
+    /// Whether this `ProbeRTT` found what was known, with half of the flight gone: no queue of the flow's own has hidden a smaller round-trip
+    /// time, and no queue is there that flows would have to empty together.
+    fn is_confirmed(&self) -> bool {
+        let (Some(known), Some(found)) = (self.known, self.probe_min) else { return false };
+        found.abs_diff(known) <= known / CONFIRMATION
     }
 }
 
@@ -69,6 +85,7 @@ impl Bbr {
         if self.state != State::ProbeRtt && self.min_rtt.expired && !self.min_rtt.idle_restart {
             // EnterProbeRTT() comes first in the draft: SaveCwnd() then keeps the larger of the windows of before and now.
             self.state = State::ProbeRtt;
+            self.min_rtt.known = self.min_rtt.min;
             self.save_cwnd();
             self.min_rtt.done = None;
             self.cycle.ack_phase = AckPhase::ProbeStopping;
@@ -98,9 +115,10 @@ impl Bbr {
         }
     }
 
-    /// `CheckProbeRTTDone()`.
+    /// `CheckProbeRTTDone()`, which a round with the small flight is enough for if it found nothing new.
     fn check_probe_rtt_done(&mut self) {
-        if self.min_rtt.done.is_some_and(|done| self.now > done) {
+        let (min, now) = (&self.min_rtt, self.now);
+        if min.done.is_some_and(|done| now > done || (min.round_done && min.is_confirmed())) {
             self.min_rtt.probe_stamp = self.now;
             self.restore_cwnd();
             self.exit_probe_rtt();
@@ -110,6 +128,7 @@ impl Bbr {
     /// `ExitProbeRTT()`.
     fn exit_probe_rtt(&mut self) {
         self.model.reset_short_term();
+        self.min_rtt.small_flight_until = self.delivery.delivered() + self.in_flight;
         if self.full_pipe.reached {
             self.start_probe_bw_down();
             self.start_probe_bw_cruise();

@@ -2,7 +2,6 @@
 //!
 //! Invariant: once the pipe was found full it counts as such, but for a loss that turns out to be none.
 
-use super::model::is_inflight_too_high;
 use super::{Bbr, State};
 
 /// How much the rate must grow in a round for the pipe not to be full.
@@ -76,7 +75,7 @@ impl Bbr {
         if self.state == State::Startup
             && recovering
             && ranges >= FULL_LOSS_COUNT
-            && is_inflight_too_high(&self.rs)
+            && self.model.losses.is_inflight_too_high(&self.rs)
         {
             self.leave_startup_by_congestion();
         }

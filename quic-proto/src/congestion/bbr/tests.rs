@@ -448,21 +448,59 @@ fn the_next_probe_is_a_precautionary_one() {
     assert!(sim.bbr.model.bounds.inflight_longterm > longterm, "the bound is raised in the full probe");
 }
 
-#[test]
-fn probe_rtt_is_entered_every_five_seconds_and_left_after_200_ms() {
-    let mut sim = Sim::in_state(State::ProbeBwUp);
+/// How long a `ProbeRTT` lasts once the flight is small.
+fn length_of_probe_rtt(sim: &mut Sim) -> Duration {
     sim.run_until(State::ProbeRtt);
     assert_eq!(sim.bbr.state.cwnd_gain(), 0.5);
-    let entered = sim.now;
     sim.run_while(|bbr| bbr.min_rtt.done.is_none());
-    assert!(sim.in_flight <= BDP / 2 + MTU, "half of what fills the pipe");
+    assert!(sim.in_flight <= sim.bbr.probe_rtt_cwnd() + MTU, "half of what fills the pipe");
     let small = sim.now;
     sim.run_while(|bbr| bbr.state == State::ProbeRtt);
+    sim.now - small
+}
+
+#[test]
+fn probe_rtt_is_entered_every_five_seconds_and_left_after_a_round_that_confirms() {
+    let mut sim = Sim::in_state(State::ProbeBwUp);
+    sim.run_until(State::ProbeRtt);
+    let entered = sim.now;
+    let length = length_of_probe_rtt(&mut sim);
+    assert!(length >= RTT && length < 2 * RTT, "{length:?}");
     assert_eq!(sim.bbr.state, State::ProbeBwCruise, "below the product already");
-    assert!(sim.now - small >= Duration::from_millis(200) && sim.now - small < Duration::from_millis(300));
     assert!(sim.bbr.window() > BDP, "the window is back");
     sim.run_until(State::ProbeRtt);
     assert!(sim.now - entered > Duration::from_secs(5));
+}
+
+/// "After maintaining C.inflight at BBR.ProbeRTTCwndGain\*BBR.bdp for at least BBR.ProbeRTTDuration (200 ms) and at least one packet-timed
+/// round trip": where the smallest round-trip time is another one than it was.
+#[test]
+fn probe_rtt_that_finds_something_new_lasts_200_ms() {
+    let (least, most) = (Duration::from_millis(200), Duration::from_millis(300));
+    // Longer, and shorter: a queue that others had left, say.
+    let mut sim = Sim::in_state(State::ProbeBwCruise);
+    sim.rtt = 2 * RTT;
+    let length = length_of_probe_rtt(&mut sim);
+    assert!(length >= least && length < most, "{length:?}");
+    let mut sim = Sim::new();
+    sim.rtt = 2 * RTT;
+    sim.run_until(State::ProbeRtt);
+    sim.rtt = RTT;
+    let length = length_of_probe_rtt(&mut sim);
+    assert!(length >= least && length < most, "{length:?}");
+}
+
+/// The round after `ProbeRTT` delivers the small flight: what is lost in it does not make the path one of half the rate until the next probe.
+#[test]
+fn what_probe_rtt_has_sent_tells_nothing_of_the_path() {
+    let mut sim = Sim::in_state(State::ProbeBwUp);
+    sim.run_until(State::ProbeRtt);
+    sim.lottery = three_per_cent;
+    sim.run_while(|bbr| bbr.state == State::ProbeRtt);
+    sim.run(RTT);
+    sim.lottery = |_| false;
+    sim.run(2 * RTT);
+    assert!(sim.bbr.model.bounds.bw_shortterm > 0.95 * RATE, "{}", sim.bbr.model.bounds.bw_shortterm);
 }
 
 #[test]
@@ -597,6 +635,24 @@ fn loss_outside_of_a_probe_reduces_to_what_is_delivered() {
     assert!(bounds.inflight_shortterm < 2 * BDP);
     assert_close(sim.bbr.model.max_bw, RATE, 0.02);
     assert_eq!(bounds.inflight_longterm, INFINITE, "it was no probe");
+}
+
+/// Up to `BBR.LossThresh`, what is lost lowers nothing. A probe tolerates it beyond that.
+#[test]
+fn a_path_that_loses_one_per_cent_is_not_congested() {
+    let mut sim = Sim::in_state(State::ProbeBwCruise);
+    sim.run(2 * RTT);
+    let rs = RateSample { in_flight: 100 * MTU, lost: 2500, ..RateSample::default() };
+    assert!(sim.bbr.model.losses.is_inflight_too_high(&rs));
+    sim.lottery = |number| number % 100 == 3;
+    while sim.bbr.state == State::ProbeBwCruise {
+        sim.step();
+        let bounds = sim.bbr.model.bounds;
+        assert_eq!((bounds.bw_shortterm, bounds.inflight_shortterm), (f64::INFINITY, INFINITE));
+    }
+    assert_eq!(sim.bbr.state, State::ProbeBwRefill);
+    assert!(!sim.bbr.model.losses.is_inflight_too_high(&rs), "one per cent is the path's");
+    assert!(sim.bbr.model.losses.is_inflight_too_high(&RateSample { lost: 3500, ..rs }));
 }
 
 #[test]
