@@ -174,7 +174,7 @@ impl Endpoint {
 
     /// Takes note of an event of the loop, if it is about this endpoint's socket. Returns whether it is.
     pub fn on_event(&mut self, event: &Readiness) -> bool {
-        if !self.watch.as_ref().is_some_and(|(_, token)| event.token() == *token) {
+        if self.watch.as_ref().is_none_or(|(_, token)| event.token() != *token) {
             return false;
         }
         self.readable |= event.is_readable() || event.is_error();

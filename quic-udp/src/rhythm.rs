@@ -14,7 +14,7 @@ pub const RECEIVES: usize = 4;
 /// batch would not leave together.
 pub const SENDS: usize = 2;
 
-/// How much [work](work) the application is given at once. Less breaks up batches of packets; with much more the two ends of many requests
+/// How much the application is given to do at once, as [`work`] counts it. Less breaks up batches of packets; with much more the two ends of many requests
 /// or handshakes take turns.
 pub const ENOUGH: usize = 64;
 
