@@ -1,13 +1,16 @@
 //! An endpoint as a source of a mio loop.
 //!
-//! Owns [`Endpoint`]. A *turn* takes what is in the socket, runs what is due, tells the application what happened, piece by piece, and then
-//! sends what came of it; [`Endpoint::drive`] is one step of it.
+//! Owns [`Endpoint`]. A *turn* takes what is in the socket, until the application has [enough](ENOUGH) to do, runs what is due, tells the
+//! application what happened, piece by piece, and then sends what came of it; [`Endpoint::drive`] is one step of it.
 //!
 //! Invariants: mio tells of readiness once, at the edge, so the endpoint remembers it until the system has no more. A turn is bounded,
-//! so that other sources of the loop get theirs; if it ended for that reason, the next one is due at once. What was written to the send
-//! buffer stays there until the socket has taken it.
+//! so that other sources of the loop get theirs; if it ended for that reason, the next one is due at once. What was received and not handled
+//! waits in the inbox; meanwhile the socket is not asked for more. What was written to the send buffer stays there until the socket has
+//! taken it. The loop hears of room to send only while something waits for it: a socket has room again after each datagram that left, and
+//! each time the loop would turn for nothing.
 //!
-//! Timers: none of its own; the loop's `poll` waits for the earliest deadline of all connections.
+//! Timers: the loop's `poll` waits for the earliest deadline of all connections, or for an endpoint that sent [far ahead](Lead) of what it
+//! hears to go on.
 
 use crate::remote::{Remote, WakeList};
 use mio::event::Event as Readiness;
@@ -20,17 +23,16 @@ use quic_proto::error::AppError;
 use quic_proto::event::Event;
 use quic_proto::rng::SeededRng;
 use quic_proto::time::Instant as ProtocolTime;
+use quic_udp::rhythm::{self, ENOUGH, Lead, RECEIVES, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch, Socket, SocketStats, os};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Receive calls in a turn. One takes 16 messages, so a socket that has more than this has a peer who needs an answer.
-const RECEIVES: usize = 4;
-
-/// Sends of full batches in a turn, lest acknowledgements wait.
-const SENDS: usize = 8;
+/// How long an endpoint waits that is far ahead of its peers, if it hears nothing. What polls makes a millisecond of it.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// A QUIC endpoint: a UDP socket and any number of connections on it; clients are accepted if it is a server too.
 pub struct Endpoint {
@@ -38,11 +40,22 @@ pub struct Endpoint {
     socket: Socket<UdpSocket>,
     inbox: ReceiveBatch,
     outbox: SendBatch,
-    token: Option<Token>,
+    /// Events of what was received, at most a turn's.
+    events: VecDeque<(ConnectionHandle, Event)>,
+    /// Clients that came until the last turn, by count.
+    incoming_seen: u64,
+    /// Where the socket is registered.
+    watch: Option<(Registry, Token)>,
     readable: bool,
     writable: bool,
+    /// The loop watches for room to send.
+    awaits_room: bool,
     /// Something is to be sent, and the turn that was to send it is over.
     unsent: bool,
+    /// How much was sent in a row.
+    lead: Lead,
+    /// Nothing is sent before, unless something is received.
+    paused_until: Option<ProtocolTime>,
     /// A turn has begun.
     turning: bool,
     /// No client is accepted and no connection opened any more.
@@ -116,10 +129,15 @@ impl Endpoint {
             socket,
             inbox: ReceiveBatch::new(),
             outbox: SendBatch::new(),
-            token: None,
+            events: VecDeque::new(),
+            incoming_seen: 0,
+            watch: None,
             readable: true,
             writable: true,
+            awaits_room: false,
             unsent: false,
+            lead: Lead::default(),
+            paused_until: None,
             turning: false,
             closing: false,
             started,
@@ -132,8 +150,11 @@ impl Endpoint {
     /// # Errors
     /// If the system refuses, or the socket is in a loop already.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.socket.io_mut(), token, Interest::READABLE | Interest::WRITABLE)?;
-        self.token = Some(token);
+        let own = registry.try_clone()?;
+        registry.register(self.socket.io_mut(), token, Interest::READABLE)?;
+        // Another loop may have heard of what came meanwhile.
+        (self.watch, self.readable, self.writable, self.awaits_room) =
+            (Some((own, token)), true, true, false);
         Ok(())
     }
 
@@ -143,13 +164,13 @@ impl Endpoint {
     /// If the socket is in no loop.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.deregister(self.socket.io_mut())?;
-        self.token = None;
+        self.watch = None;
         Ok(())
     }
 
     /// Takes note of an event of the loop, if it is about this endpoint's socket. Returns whether it is.
     pub fn on_event(&mut self, event: &Readiness) -> bool {
-        if Some(event.token()) != self.token {
+        if self.watch.as_ref().is_none_or(|(_, token)| event.token() != *token) {
             return false;
         }
         self.readable |= event.is_readable() || event.is_error();
@@ -159,6 +180,9 @@ impl Endpoint {
 
     /// Does a step of the endpoint's work, and returns what the application is to act on; `None` once all is done that can be done now.
     /// Call it until then, in each round of the loop, after everything that was done to connections.
+    ///
+    /// From one `None` to the next is a turn, of which the work is bounded. If there is more to do, [`next_timeout`](Self::next_timeout) is
+    /// zero: the loop looks at its other sources and comes back.
     ///
     /// # Errors
     /// If the socket is of no use any more.
@@ -177,12 +201,13 @@ impl Endpoint {
         Ok(None)
     }
 
-    /// How long the loop may wait for events; `None`: for ever.
+    /// How long the loop may wait for events; `None`: for ever; zero: not at all, as there is more to do.
     pub fn next_timeout(&self, now: Instant) -> Option<Duration> {
-        if self.turning || self.readable || (self.unsent && self.writable) {
+        let more = self.readable || !self.inbox.is_empty();
+        if self.turning || more || (self.unsent && self.writable && self.paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
-        let deadline = self.protocol.next_timeout()?;
+        let deadline = self.protocol.next_timeout().into_iter().chain(self.paused_until).min()?;
         Some(deadline.saturating_duration_since(self.time(now)))
     }
 
@@ -300,46 +325,137 @@ impl Endpoint {
                 return Some(Occurrence::Woken(handle));
             }
         }
-        if let Some((handle, event)) = self.protocol.poll_event() {
+        if let Some((handle, event)) = self.events.pop_front().or_else(|| self.protocol.poll_event()) {
             return Some(Occurrence::Event(handle, event));
         }
         self.protocol.poll_remains().map(|(handle, remains)| Occurrence::Gone(handle, remains))
     }
 
-    /// Gives the protocol what is in the socket.
+    /// Gives the protocol what is in the socket, until the application has enough to do.
     fn receive(&mut self, now: ProtocolTime) -> io::Result<()> {
+        let mut work = 0;
         for _ in 0..RECEIVES {
-            if !self.readable {
+            if self.inbox.is_empty() {
+                if !self.readable {
+                    break;
+                }
+                match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
+                    Ok(()) => self.readable = !self.inbox.drained_the_socket(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.readable = false;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            self.lead.reset();
+            self.paused_until = None;
+            while work < ENOUGH
+                && let Some(datagram) = self.inbox.next_datagram()
+            {
+                self.protocol.handle_datagram(now, datagram);
+                work += self.collect();
+            }
+            if work >= ENOUGH {
                 break;
             }
-            match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
-                Ok(()) => {
-                    while let Some(datagram) = self.inbox.next_datagram() {
-                        self.protocol.handle_datagram(now, datagram);
-                    }
-                    self.readable = !self.inbox.drained_the_socket();
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+        }
+        Ok(())
+    }
+
+    /// Takes the events of a datagram. Returns how much work they give the application.
+    fn collect(&mut self) -> usize {
+        let mut work = 0;
+        while let Some((handle, event)) = self.protocol.poll_event() {
+            work += rhythm::work(&event);
+            self.events.push_back((handle, event));
+        }
+        let incoming = self.protocol.stats().incoming;
+        if std::mem::replace(&mut self.incoming_seen, incoming) != incoming {
+            work += ENOUGH;
+        }
+        work
+    }
+
+    /// Sends what the protocol has.
+    fn send(&mut self, now: ProtocolTime) -> io::Result<()> {
+        if self.paused_until.is_some_and(|end| now < end) {
+            return Ok(());
+        }
+        self.paused_until = None;
+        for _ in 0..SENDS {
+            if self.lead.is_far() {
+                self.lead.reset();
+                self.paused_until = Some(now + PAUSE);
+                return Ok(());
+            }
+            if !self.fill(now) || !self.writable {
+                return Ok(());
+            }
+            match self.socket.io().try_io(|| self.socket.try_send(&mut self.outbox)) {
+                Ok(()) if std::mem::take(&mut self.awaits_room) => self.watch_for(Interest::READABLE)?,
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.wait_for_room(),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Sends what the protocol has.
-    fn send(&mut self, now: ProtocolTime) -> io::Result<()> {
-        let (protocol, segments) = (&mut self.protocol, self.socket.max_segments());
-        for _ in 0..SENDS {
-            self.unsent = self.outbox.fill(|buf| protocol.poll_transmit(now, buf, segments));
-            if !self.unsent || !self.writable {
-                return Ok(());
-            }
-            match self.socket.io().try_io(|| self.socket.try_send(&mut self.outbox)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) => return Err(error),
-            }
+    /// Has the protocol write what is to be sent next. Returns whether there is something.
+    fn fill(&mut self, now: ProtocolTime) -> bool {
+        let (protocol, lead, segments) = (&mut self.protocol, &mut self.lead, self.socket.max_segments());
+        self.unsent = self.outbox.fill(|buf| {
+            let transmit = protocol.poll_transmit(now, buf, segments)?;
+            lead.sent(transmit.len);
+            Some(transmit)
+        });
+        if !self.unsent {
+            self.lead.reset();
         }
-        Ok(())
+        self.unsent
+    }
+
+    /// The system's buffer is full.
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        (self.writable, self.awaits_room) = (false, true);
+        self.watch_for(Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn watch_for(&mut self, interest: Interest) -> io::Result<()> {
+        let Some((registry, token)) = &self.watch else { return Ok(()) };
+        registry.reregister(self.socket.io_mut(), *token, interest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use quic_proto::crypto::null::NullClient;
+
+    #[test]
+    fn the_loop_hears_of_room_only_while_something_waits_for_it() {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        endpoint.register(poll.registry(), Token(7)).unwrap();
+        let config = ClientConfig::new(Arc::new(NullClient::default())).build().unwrap();
+        let now = Instant::now();
+        let nobody = "127.0.0.1:9".parse().unwrap();
+        endpoint.connect(now, nobody, "localhost", &config).unwrap();
+
+        // As if the system's buffer were full.
+        endpoint.wait_for_room().unwrap();
+        assert!(endpoint.drive(now).unwrap().is_none());
+        assert_eq!(endpoint.socket_stats().sent_datagrams, 0);
+        assert_ne!(endpoint.next_timeout(now), Some(Duration::ZERO), "the loop waits for room");
+
+        poll.poll(&mut events, None).unwrap();
+        events.iter().for_each(|event| assert!(endpoint.on_event(event)));
+        assert!(endpoint.drive(now).unwrap().is_none());
+        assert_eq!(endpoint.socket_stats().sent_datagrams, 1);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(!events.iter().any(Readiness::is_writable));
     }
 }

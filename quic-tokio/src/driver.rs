@@ -2,11 +2,15 @@
 //!
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
-//! Each time that the driver runs it takes a batch from the socket, at the cost of one system call, one look at the clock and one lock. It
-//! stops once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events,
-//! and wakes each task that has something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave
-//! with the acknowledgements. So the answers to the first of many requests, or the flight of the first of many handshakes, leave before the
-//! last is looked at, and the two ends work at the same time.
+//! Each time that the driver runs it takes what is in the socket, batch by batch: each costs one system call, one look at the clock and one
+//! lock. It stops after a [few](RECEIVES), or once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it
+//! runs what is due, hands out events, and wakes each task that has something to do, without the lock. If it woke some, it lets them run
+//! before it sends: their answers leave with the acknowledgements. So the answers to the first of many requests, or the flight of the
+//! first of many handshakes, leave before the last is looked at, and the two ends work at the same time.
+//!
+//! A runtime that always has a task to run looks at its sockets rarely. So a driver that goes on without having been woken asks the system
+//! itself, unless that said [a moment](FRESH) ago that there was nothing. And a driver that has sent [far ahead](Lead) of what it hears waits
+//! for a moment, since its peer may be kept from its socket by tasks that work for long.
 //!
 //! Invariants: what was written to the send buffer stays there until the socket has taken it; meanwhile the protocol is not asked for
 //! more. What was received and not handled waits in the inbox; meanwhile the socket is not asked for more. A driver that lets tasks run first
@@ -17,20 +21,25 @@
 //! found when the timer fires too early.
 
 use crate::shards::ShardList;
-use crate::state::{ENOUGH, Shared, State};
+use crate::socket::Room;
+use crate::state::{Shared, State};
 use crate::wakers::WakeList;
 use quic_proto::time::Instant;
+use quic_udp::rhythm::{ENOUGH, Lead, RECEIVES, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Sleep;
 
-/// Sends of full batches before other tasks run and the socket is read again: a hundred microseconds' work. With one, the answers to what
-/// came in a batch would not leave together.
-const SENDS: usize = 2;
+/// For so long a socket that had nothing more is taken to be empty.
+const FRESH: Duration = Duration::from_micros(50);
+
+/// How long a driver waits that is far ahead of its peers, if it hears nothing. tokio's timers make a millisecond of it.
+const PAUSE: Duration = Duration::from_micros(100);
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -40,6 +49,10 @@ pub(crate) struct Driver {
     inbox: ReceiveBatch,
     /// What the protocol wrote and the socket has not taken yet.
     outbox: SendBatch,
+    /// How much was sent in a row.
+    lead: Lead,
+    /// The watch for room to send it.
+    room: Room,
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to.
     armed: Option<Instant>,
@@ -48,8 +61,10 @@ pub(crate) struct Driver {
     wakes: WakeList,
     /// Tasks were woken that may have something to send by now.
     deferred: bool,
-    /// The driver runs again without having been woken.
+    /// The driver goes on without having been woken.
     eager: bool,
+    /// When the socket had nothing more, as far as is known.
+    drained: Option<Instant>,
 }
 
 /// How a run ended.
@@ -73,22 +88,25 @@ impl Driver {
             number,
             inbox: ReceiveBatch::new(),
             outbox: SendBatch::new(),
+            room: Room::default(),
             timer,
             armed: Some(Instant::EPOCH),
             deadline: None,
             wakes: WakeList::default(),
             deferred: false,
             eager: false,
+            lead: Lead::default(),
+            drained: None,
         }
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> io::Result<Run> {
         let shared = Arc::clone(&self.shared);
+        let mut now = shared.clock.now();
         if std::mem::take(&mut self.deferred) {
-            self.send(cx, shared.clock.now())?;
+            self.send(cx, now)?;
         }
-        let drained = self.receive(cx)?;
-        let now = shared.clock.now();
+        let drained = self.receive(cx, &mut now)?;
         let over = {
             let mut state = shared.lock_quietly();
             state.endpoint.handle_timeout(now);
@@ -113,19 +131,41 @@ impl Driver {
         })
     }
 
-    /// Gives the protocol a batch of what the socket has, until the application has enough to do. Returns whether there was nothing.
-    fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.inbox.is_empty() {
-            match self.shared.socket.poll_receive(cx, &mut self.inbox, self.eager) {
-                Poll::Pending => return Ok(true),
-                Poll::Ready(received) => received?,
+    /// Gives the protocol what the socket has, until the application has enough to do. Returns whether that was all; then this task is woken
+    /// when there is more. It is `now` when the last of it came.
+    fn receive(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> io::Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        let mut work = 0;
+        for _ in 0..RECEIVES {
+            if self.inbox.is_empty() {
+                let ask = self.eager && self.drained.is_none_or(|at| *now - at >= FRESH);
+                match shared.socket.poll_receive(cx, &mut self.inbox, ask) {
+                    Poll::Pending if ask => {
+                        self.drained = Some(*now);
+                        return Ok(true);
+                    }
+                    Poll::Pending => return Ok(true),
+                    Poll::Ready(received) => received?,
+                }
+            }
+            // The batch's one look at the clock.
+            *now = shared.clock.now();
+            self.lead.reset();
+            self.drained = self.inbox.drained_the_socket().then_some(*now);
+            work += self.handle(*now, ENOUGH - work);
+            if work >= ENOUGH {
+                break;
             }
         }
-        // The batch's one look at the clock, and its one lock.
-        let now = self.shared.clock.now();
+        Ok(false)
+    }
+
+    /// Gives the protocol what is in the inbox, until the application has `enough` to do. Returns how much it has.
+    fn handle(&mut self, now: Instant, enough: usize) -> usize {
+        // The batch's one lock.
         let mut state = self.shared.lock_quietly();
         let mut work = 0;
-        while work < ENOUGH
+        while work < enough
             && let Some(datagram) = self.inbox.next_datagram()
         {
             if self.shards.may_be_elsewhere(self.number, &datagram) {
@@ -137,13 +177,19 @@ impl Driver {
             }
             work += state.dispatch(&mut self.wakes);
         }
-        Ok(false)
+        work
     }
 
     /// Asks the protocol for the next batch to send.
     fn fill(&mut self, state: &mut State, now: Instant) {
-        let segments = self.shared.socket.max_segments();
-        if !self.outbox.fill(|buf| state.endpoint.poll_transmit(now, buf, segments)) {
+        let (segments, lead) = (self.shared.socket.max_segments(), &mut self.lead);
+        let filled = self.outbox.fill(|buf| {
+            let transmit = state.endpoint.poll_transmit(now, buf, segments)?;
+            lead.sent(transmit.len);
+            Some(transmit)
+        });
+        if !filled {
+            self.lead.reset();
             self.deadline = state.endpoint.next_timeout();
         }
     }
@@ -153,6 +199,11 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         for _ in 0..SENDS {
             if !self.flush(cx)? {
+                return Ok(true);
+            }
+            if self.lead.is_far() {
+                self.lead.reset();
+                self.deadline = self.deadline.into_iter().chain([now + PAUSE]).min();
                 return Ok(true);
             }
             self.fill(&mut shared.lock_quietly(), now);
@@ -168,7 +219,7 @@ impl Driver {
         if self.outbox.is_empty() {
             return Ok(true);
         }
-        match self.shared.socket.poll_send(cx, &mut self.outbox) {
+        match self.shared.socket.poll_send(cx, &mut self.outbox, &mut self.room) {
             Poll::Pending => Ok(false),
             Poll::Ready(result) => result.map(|()| true),
         }

@@ -1,24 +1,34 @@
 //! The UDP socket as a tokio task waits for it.
 //!
-//! Owns [`Socket`]: `quic-udp` moves the datagrams, tokio says when that is possible. Timers: none.
+//! Owns [`Socket`]: `quic-udp` moves the datagrams, tokio says when that is possible. How it is asked differs: on Unix it watches for
+//! datagrams only, and for room to send only while there was none ([`unix`]); elsewhere tokio's own socket watches for both. Timers: none.
 
 use quic_proto::net::FourTuple;
 use quic_proto::time::Instant;
-use quic_udp::{ReceiveBatch, SendBatch, SocketStats};
+use quic_udp::SocketStats;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use std::task::Poll;
 
-pub(crate) struct Socket(quic_udp::Socket<UdpSocket>);
+#[cfg(not(unix))]
+mod elsewhere;
+#[cfg(unix)]
+mod unix;
+#[cfg(not(unix))]
+use elsewhere as system;
+#[cfg(unix)]
+use unix as system;
+
+pub(crate) use system::Room;
+
+pub(crate) struct Socket(quic_udp::Socket<system::Io>);
 
 impl Socket {
     /// Takes a bound socket, which holds datagrams back until the times that they name if it is told what the time is. Must be called within
     /// a tokio runtime.
     pub(crate) fn new(socket: std::net::UdpSocket, departure_times: Option<Instant>) -> io::Result<Self> {
-        Ok(Self(quic_udp::Socket::new(socket, departure_times, UdpSocket::from_std)?))
+        Ok(Self(quic_udp::Socket::new(socket, departure_times, system::register)?))
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -37,49 +47,6 @@ impl Socket {
 
     pub(crate) fn stats(&self) -> SocketStats {
         self.0.stats()
-    }
-
-    /// Receives what one system call gives. `Pending` means that the task is woken when there is something.
-    ///
-    /// A runtime that always has a task to run looks at its sockets rarely. A task that goes on without having been woken by one is `eager`:
-    /// it asks the system itself.
-    pub(crate) fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        batch: &mut ReceiveBatch,
-        eager: bool,
-    ) -> Poll<io::Result<()>> {
-        let io = self.0.io();
-        loop {
-            match io.poll_recv_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending if eager => return pending_if_blocked(self.0.try_receive(batch)),
-                Poll::Pending => return Poll::Pending,
-            }
-            let mut received = false;
-            let tried = io.try_io(Interest::READABLE, || {
-                self.0.try_receive(batch)?;
-                received = true;
-                // Else tokio would have the socket asked again, in vain.
-                if batch.drained_the_socket() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            let result = if received { Ok(()) } else { tried };
-            if let Poll::Ready(result) = pending_if_blocked(result) {
-                return Poll::Ready(result);
-            }
-        }
-    }
-
-    /// Sends what is in `batch`. `Pending` means that the rest of it is there still.
-    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, batch: &mut SendBatch) -> Poll<io::Result<()>> {
-        let io = self.0.io();
-        loop {
-            ready!(io.poll_send_ready(cx))?;
-            let sent = io.try_io(Interest::WRITABLE, || self.0.try_send(batch));
-            if let Poll::Ready(result) = pending_if_blocked(sent) {
-                return Poll::Ready(result);
-            }
-        }
     }
 }
 

@@ -21,13 +21,10 @@ use quic_proto::id::{Dir, StreamId};
 use quic_proto::time::Instant;
 use quic_proto::util::Slab;
 use quic_udp::SocketStats;
+use quic_udp::rhythm::{self, ENOUGH};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-
-/// How much work the application is given at once, where an event of a stream is 1 and a step of a handshake all of it. Less breaks up
-/// batches of packets; with much more the two ends of many requests or handshakes take turns.
-pub(crate) const ENOUGH: usize = 64;
 
 /// What all handles of an endpoint point to.
 pub(crate) struct Shared {
@@ -271,7 +268,7 @@ impl State {
     pub(crate) fn dispatch(&mut self, wakes: &mut WakeList) -> usize {
         let mut work = 0;
         while let Some((handle, event)) = self.endpoint.poll_event() {
-            work += if matches!(event, Event::Stream(_)) { 1 } else { ENOUGH };
+            work += rhythm::work(&event);
             if let Some(slot) = slot_of(&self.by_handle, &mut self.connections, handle) {
                 slot.on_event(event, wakes);
             }

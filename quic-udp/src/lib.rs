@@ -12,6 +12,8 @@
 //!
 //! Where the system can, datagrams leave at the times that they name ([`Socket::new`]).
 //!
+//! [`rhythm`] has the measures that all adapters share: how much is received, handed out and sent in a turn.
+//!
 //! [`Shards`] spread the connections of one port over several sockets, one for each core.
 //!
 //! Nothing here blocks, waits, or knows a runtime: [`Socket::try_receive`] and [`Socket::try_send`] say
@@ -49,6 +51,7 @@ mod departures;
 mod departures;
 pub mod os;
 mod receive;
+pub mod rhythm;
 mod send;
 mod shards;
 mod socket;
