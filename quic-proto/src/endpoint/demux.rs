@@ -236,7 +236,8 @@ impl Demux {
         }
     }
 
-    /// The connection of a short packet whose id, of `cid_len` bytes, is that of the packet before: most are.
+    /// The connection of a short packet (RFC 9000 §17.3: form bit 0, fixed bit 1) whose id, of `cid_len` bytes, is that of the packet before: most
+    /// are. No such id is empty, so that endpoints without ids find nothing here.
     pub(super) fn by_last(&self, packet: &[u8], cid_len: usize) -> Option<ConnectionHandle> {
         const FORM: u8 = 0xc0;
         const SHORT: u8 = 0x40;

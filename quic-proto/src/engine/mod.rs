@@ -124,8 +124,8 @@ pub struct Engine {
     now: Instant,
 }
 
-/// The steps of the handshake that the application has not heard of. Every connection takes them, and nothing else happens before them, so that
-/// they need no memory in the queue of events.
+/// The steps of the handshake that the application has not heard of. Every connection takes each once, so that they need no memory in the queue of
+/// events; they are told before what is in it.
 #[derive(Default)]
 struct Untold {
     connected: bool,
