@@ -103,6 +103,7 @@ impl Endpoint {
         let rule = Shards::new(count.ok_or(io::ErrorKind::InvalidInput)?);
         let rule = Some(rule).filter(|rule| rule.count() > 1);
         let (clock, epoch) = (Clock::start(), os::wall_clock());
+        let busy_poll = config.busy_poll_limit();
         let mut shards = Vec::with_capacity(sockets.len());
         let configs = repeat_n((config, server), sockets.len());
         for (number, (socket, (config, server))) in sockets.into_iter().zip(configs).enumerate() {
@@ -114,7 +115,7 @@ impl Endpoint {
         }
         let shards = Arc::new(ShardList::new(shards, rule));
         for number in 0..shards.len() {
-            let driver = Driver::new(Arc::clone(&shards), number);
+            let driver = Driver::new(Arc::clone(&shards), number, busy_poll);
             tokio::spawn(async move {
                 if let Err(error) = driver.await {
                     tracing::error!(%error, "the endpoint's socket failed");
