@@ -53,7 +53,7 @@ async fn runs_while_waiting(busy_poll: Duration, silence: Duration) -> u64 {
 #[tokio::test]
 async fn a_driver_looks_for_an_answer_instead_of_sleeping() {
     let silence = Duration::from_millis(50);
-    let awake = soon(runs_while_waiting(Duration::from_secs(10), silence)).await;
+    let awake = soon(runs_while_waiting(Duration::from_secs(1), silence)).await;
     let asleep = soon(runs_while_waiting(Duration::ZERO, silence)).await;
     assert!(awake > 5 * asleep, "{awake} and {asleep} runs");
 }

@@ -100,9 +100,9 @@ impl Dialogue {
         if let Some(pause) = self.pause.take() {
             // We had more to say, which says nothing of the peer unless it had its time.
             if self.is_over(pause, now) {
-                self.judge(pause, false)
+                self.judge(pause, false);
             } else {
-                self.exchange = Exchange::default()
+                self.exchange = Exchange::default();
             }
         }
         self.exchange.ours = true;
@@ -123,24 +123,24 @@ impl Dialogue {
             && self.exchange.is_short()
             && now - pause.since < self.limit
             && LOOK * pause.looks < self.limit;
-        self.pause = Some(Pause { looks: pause.looks + u32::from(awake), ..pause });
+        self.pause = Some(Pause { looks: pause.looks.saturating_add(u32::from(awake)), ..pause });
         awake
     }
 
     /// Whether an answer that comes now is late.
     fn is_over(&self, pause: Pause, now: Instant) -> bool {
-        now - pause.since >= if pause.looks > 0 { self.limit } else { self.limit * ASLEEP }
+        now - pause.since >= if pause.looks > 0 { self.limit } else { self.limit.saturating_mul(ASLEEP) }
     }
 
     /// A pause is over: a new exchange begins.
     fn judge(&mut self, pause: Pause, quick: bool) {
         let awake = pause.looks > 0;
         match quick {
-            true if awake => self.caution = CAUTION.start().max(&(self.caution - 1)).to_owned(),
+            true if awake => self.caution = (self.caution - 1).max(*CAUTION.start()),
             true => self.doubt = self.doubt.saturating_sub(1),
             false => {
                 if awake {
-                    self.caution = CAUTION.end().min(&(2 * self.caution)).to_owned();
+                    self.caution = (2 * self.caution).min(*CAUTION.end());
                 }
                 self.doubt = self.caution;
             }

@@ -117,7 +117,8 @@ impl EndpointConfig {
         self.departure_times
     }
 
-    /// For how long, at most, an adapter looks for an answer before it lets its thread sleep; zero: never. Default: 200 µs.
+    /// For how long, at most, an adapter looks for an answer before it lets its thread sleep; zero: never; up to a second.
+    /// Default: 200 µs.
     ///
     /// To put a thread to sleep and to wake it takes longer than a peer nearby takes to answer a short request. So an adapter stays awake after
     /// it has sent something, but only for a peer that has answered within this time lately, several times in a row, in a few short datagrams, and
@@ -148,6 +149,8 @@ impl EndpointConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         in_range("the length of connection ids", self.cid_len as u64, 0, MAX_CID_LEN as u64)?;
         in_range("max_udp_payload_size in bytes", self.max_udp_payload_size, 1200, 65527)?;
+        let busy_poll = u64::try_from(self.busy_poll.as_micros()).unwrap_or(u64::MAX);
+        in_range("busy_poll in microseconds", busy_poll, 0, 1_000_000)?;
         check_versions(&self.versions, |version| spec(version).is_some())
     }
 }
