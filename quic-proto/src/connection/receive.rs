@@ -30,8 +30,9 @@ impl Connection {
         let Some(place) = self.admit(path, len) else { return };
         let opened = self.family.receive(&mut self.engine, now, ecn, payload);
         if opened.authentic {
-            if place == Place::Elsewhere {
-                self.engine.on_other_path(path, len, opened);
+            match place {
+                Place::Active => self.engine.on_active_path(opened),
+                Place::Elsewhere => self.engine.on_other_path(path, len, opened),
             }
             self.take_challenges(path);
         }

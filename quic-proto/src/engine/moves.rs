@@ -8,14 +8,25 @@ use super::Engine;
 use super::lifecycle::CloseFrame;
 use super::packet::Opened;
 use crate::net::FourTuple;
+use crate::path::SpinBit;
 
 impl Engine {
+    /// An authentic datagram came on the active path.
+    pub fn on_active_path(&mut self, opened: Opened) {
+        if let Some(received) = opened.spin {
+            self.paths.active_mut().spin.on_newest(self.side, received);
+        }
+    }
+
     /// An authentic datagram of `len` bytes came between these addresses, which are not those of the active path.
     pub fn on_other_path(&mut self, tuple: FourTuple, len: u64, opened: Opened) {
         let config = self.path_config();
         let known = self.paths.find(&tuple).is_some();
         let path = self.paths.probe(tuple, &config);
         path.amplification.on_received(len);
+        if !known {
+            path.spin = SpinBit::new(config.spin_bit, &mut *self.rng);
+        }
         // RFC 9000 §9.5: "An endpoint MUST NOT reuse a connection ID when sending to more than one destination address." But if the packet
         // bears an id that was in use, the peer may not know that it moved, and we "MAY continue to use the current connection ID". So
         // do we with a peer that left us none: it would hear nothing at all otherwise.
@@ -23,7 +34,10 @@ impl Engine {
             && opened.fresh_id
             && let Some(sequence) = self.peer_cids.next_for_new_path()
         {
-            path.peer_cid = sequence;
+            path.use_cid(sequence, &mut *self.rng);
+        }
+        if let Some(received) = opened.spin {
+            path.spin.on_newest(self.side, received);
         }
         let pto = self.pto();
         if opened.moves && self.paths.migrate(self.now, tuple, &config, pto) {

@@ -147,7 +147,7 @@ impl Engine {
             let current = self.peer_cids.current_sequence();
             for path in self.paths.iter_mut() {
                 if self.peer_cids.cid(path.peer_cid).is_none() {
-                    path.peer_cid = current;
+                    path.use_cid(current, &mut *self.rng);
                 }
             }
         }

@@ -257,7 +257,13 @@ impl Ietf {
             return;
         }
         opened.new = true;
-        self.take_frames(engine, received, ecn, level, number, &body[..len], number >= expected, opened);
+        let newest = number >= expected;
+        let peer_cid = engine.peer_cids.current_sequence();
+        self.take_frames(engine, received, ecn, level, number, &body[..len], newest, opened);
+        // Where the packet has us change the id, the path begins anew (RFC 9000 §17.4).
+        if level == Level::OneRtt && newest && peer_cid == engine.peer_cids.current_sequence() {
+            opened.spin = Some(first & header::SPIN != 0);
+        }
     }
 
     #[allow(
@@ -287,13 +293,16 @@ impl Ietf {
         }
     }
 
-    /// Packets that waited for keys which are here now.
-    pub(super) fn open_stashed(&mut self, engine: &mut Engine) {
+    /// Packets that waited for keys which are here now. The spin bit of the newest one.
+    pub(super) fn open_stashed(&mut self, engine: &mut Engine) -> Option<bool> {
+        let mut spin = None;
         for level in [Level::Handshake, Level::OneRtt] {
             while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.as_mut().and_then(|stash| stash.pop(level)) else { break };
-                self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
+                let opened = self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
+                spin = opened.spin.or(spin);
             }
         }
+        spin
     }
 }
