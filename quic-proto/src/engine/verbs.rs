@@ -65,6 +65,7 @@ impl Engine {
                 self.last_activity = self.now;
             }
         }
+        self.on_id_used(generation);
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let drained = in_flight && !self.streams.can_send();

@@ -11,8 +11,8 @@ use crate::codec::packet_number;
 use crate::crypto::header_protection::{self, Unprotected};
 use crate::engine::Engine;
 use crate::engine::packet::Opened;
-use crate::error::{ConnectionError, TransportError, TransportErrorCode};
-use crate::id::{Cid, Level, ResetToken};
+use crate::error::{TransportError, TransportErrorCode};
+use crate::id::{Cid, Level};
 use crate::net::Ecn;
 use crate::recovery::AckTracker;
 use crate::time::Instant;
@@ -50,40 +50,19 @@ impl Ietf {
         payload: &mut [u8],
     ) -> Opened {
         let mut opened = Opened::default();
-        // It must be read before packets are opened in place.
-        let token = payload.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
-        self.open_packets(engine, received, ecn, payload, &mut opened);
-        // RFC 9000 §10.3.1: "Endpoints MAY skip this check if any packet from a datagram is successfully processed. However, the comparison
-        // MUST be performed when the first packet in an incoming datagram either cannot be associated with a connection or cannot be
-        // decrypted." §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
-        // versions might allow the use of a long header."
-        if !opened.authentic
-            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
-        {
-            engine.on_peer_close(ConnectionError::Reset);
-        }
-        opened
-    }
-
-    fn open_packets(
-        &mut self,
-        engine: &mut Engine,
-        received: Instant,
-        ecn: Option<Ecn>,
-        payload: &mut [u8],
-        opened: &mut Opened,
-    ) {
         let mut envelope = Envelope { len: payload.len(), dcid: None };
         let mut rest = payload;
         while !rest.is_empty() && !engine.lifecycle.is_silent() {
             if rest[0] & header::LONG_FORM == 0 {
-                return self.open_short(engine, received, ecn, rest, envelope.dcid, opened);
+                self.open_short(engine, received, ecn, rest, envelope.dcid, &mut opened);
+                break;
             }
-            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, opened) else {
-                return;
+            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, &mut opened) else {
+                break;
             };
             rest = &mut rest[len..];
         }
+        opened
     }
 
     fn open_short(
