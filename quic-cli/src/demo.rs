@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let server_config = args.version.server(identity, ALPN, None)?.build()?;
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
     let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
-    let mut address = server.local_addr().map_err(cannot())?;
+    let mut address = server.local_addr();
     let proxy = match impairment {
         Some(impairment) => {
             let listen = ([127, 0, 0, 1], 0).into();
@@ -279,7 +279,7 @@ fn losses(stats: &ConnectionStats) -> String {
 
 fn summary(facts: &Facts<'_>) {
     let stats = facts.connection.stats();
-    let io = facts.client.io_stats();
+    let io = facts.client.socket_stats();
     let info = facts.connection.handshake_info();
     let cipher = info.and_then(|info| info.cipher_suite).unwrap_or("unknown");
     let hash: String = facts.hash.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -216,7 +216,7 @@ pub(crate) async fn dial(
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let endpoint = Endpoint::client(any).map_err(Failure::io("cannot open a UDP socket"))?;
     let to = format!("{name} ({address})");
-    let connecting = endpoint.connect_with(config, address, name);
+    let connecting = endpoint.connect_with(address, name, config);
     let connecting = connecting.map_err(|error| Failure::Connect { to: to.clone(), error })?;
     match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
@@ -317,7 +317,7 @@ mod tests {
         let tls = tls::server(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
         let config = quic_proto::config::ServerConfig::new(Arc::new(tls), &[7; 32]).build().unwrap();
         let server = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
-        let addresses = vec![silent.local_addr().unwrap(), server.local_addr().unwrap()];
+        let addresses = vec![silent.local_addr().unwrap(), server.local_addr()];
         let accepting = tokio::spawn(async move { server.accept().await.unwrap().await });
         let options = quic_proto::crypto::rustls::ClientOptions {
             alpn: vec![hq::ALPN.as_bytes().to_vec()],

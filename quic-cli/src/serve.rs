@@ -54,8 +54,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
     let config = config.transport(transport).build()?;
     let endpoint = Endpoint::server(config, args.listen);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
-    let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
-    say(&format!("listening on {address}"));
+    say(&format!("listening on {}", endpoint.local_addr()));
     accept(&endpoint, &service, args.retry, args.once).await;
     endpoint.close(AppError::from(0), b"the server stops");
     endpoint.wait_idle().await;

@@ -49,11 +49,11 @@ impl quic_perf::Client for Ours {
     type Connection = Link;
 
     async fn connect(&self) -> Result<Link, Error> {
-        Ok(Link(self.endpoint.connect_with(&self.config, self.address, &self.host)?.await?))
+        Ok(Link(self.endpoint.connect_with(self.address, &self.host, &self.config)?.await?))
     }
 
     fn datagrams(&self) -> Option<Datagrams> {
-        Some(datagrams(&self.endpoint.io_stats()))
+        Some(datagrams(&self.endpoint.socket_stats()))
     }
 }
 

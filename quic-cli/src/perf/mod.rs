@@ -13,7 +13,7 @@ use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
 use crate::version::Version;
 use quic_perf::{Load, units};
-use quic_tokio::{Connection, IoStats};
+use quic_tokio::{Connection, SocketStats};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -141,7 +141,7 @@ fn add_waits(connection: &Connection, sum: &mut quic_perf::Waited) {
     }
 }
 
-fn datagrams(io: &IoStats) -> quic_perf::Datagrams {
+fn datagrams(io: &SocketStats) -> quic_perf::Datagrams {
     quic_perf::Datagrams {
         sent: io.sent_datagrams,
         send_calls: io.send_calls,

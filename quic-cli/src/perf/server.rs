@@ -25,14 +25,13 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let endpoint_config = EndpointConfig::new(&secret()?).departure_times(args.departure_times);
     let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
     let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
-    let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
-    say(&format!("listening on {address}"));
+    say(&format!("listening on {}", endpoint.local_addr()));
     let service = Arc::new(Service::default());
     tokio::select! {
         () = accept(&endpoint, &service) => {}
         () = quic_perf::told_to_stop() => {}
     }
-    let report = service.report(Some(datagrams(&endpoint.io_stats())));
+    let report = service.report(Some(datagrams(&endpoint.socket_stats())));
     say(if args.json { report.to_json() } else { report.to_string() }.trim_end());
     endpoint.close(AppError::from(0), b"the server stops");
     endpoint.wait_idle().await;
