@@ -8,7 +8,7 @@ use crate::codec::{Writer, packet_number};
 use crate::crypto::header_protection;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
-use crate::engine::lifecycle::CloseFrame;
+use crate::engine::lifecycle::{CloseFrame, sent_reason};
 use crate::engine::packet::PacketWriter;
 use crate::engine::probes::Probe;
 use crate::error::{TransportError, TransportErrorCode};
@@ -266,15 +266,11 @@ impl Ietf {
     }
 }
 
-/// Longer reasons are cut: the frame must fit the smallest datagram, beside packets of lower levels.
-const MAX_REASON: usize = 256;
-
 /// CONNECTION_CLOSE as `level` permits it.
 fn close_frame(w: &mut Writer<'_>, frame: &CloseFrame, level: Level) {
     match frame {
         CloseFrame::Transport(error) => {
-            let reason = error.reason.as_bytes();
-            let reason = &reason[..reason.len().min(MAX_REASON)];
+            let reason = sent_reason(error.reason.as_bytes());
             encode::connection_close(w, error.code, error.frame.unwrap_or(0), reason);
         }
         // RFC 9000 §10.2.3: "A CONNECTION_CLOSE of type 0x1d MUST be replaced by a CONNECTION_CLOSE of type 0x1c when sending the frame in
@@ -284,7 +280,7 @@ fn close_frame(w: &mut Writer<'_>, frame: &CloseFrame, level: Level) {
             encode::connection_close(w, TransportErrorCode::APPLICATION_ERROR, 0, b"");
         }
         CloseFrame::Application { code, reason } => {
-            encode::application_close(w, *code, &reason[..reason.len().min(MAX_REASON)]);
+            encode::application_close(w, *code, sent_reason(reason));
         }
     }
 }
