@@ -12,6 +12,7 @@ use quic_proto::crypto::rustls::ClientOptions;
 use quic_tokio::{AppError, Connection, ConnectionStats, Endpoint, RecvStream, SendStream};
 use ring::digest::{Context, SHA256};
 use std::io::{IsTerminal, Read};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     roots.add(identity.chain[0].clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let server_config = args.version.server(identity, ALPN, None)?.build()?;
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
-    let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
+    let (config, any) = (args.version.endpoint()?, ([127, 0, 0, 1], 0).into());
+    let server = Endpoint::sharded(config, Some(server_config), any, NonZeroU8::MIN).map_err(cannot())?;
     let mut address = server.local_addr();
     let proxy = match impairment {
         Some(impairment) => {

@@ -33,7 +33,7 @@ enum FileFailure {
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
     let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
-    args.client.version.permits(&v1_only)?;
+    args.client.end.version.permits(&v1_only)?;
     let config = tls::client(&args.client, args.alpn(), false)?;
     let mut used = Names::default();
     let names = args.urls.iter().map(|url| used.of(url)).collect::<Result<Vec<_>, _>>()?;
@@ -314,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn silence_leads_to_the_next_address() {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let tls = tls::server(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
+        let tls = tls::server_tls(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
         let config = quic_proto::config::ServerConfig::new(Arc::new(tls), &[7; 32]).build().unwrap();
         let server = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
         let addresses = vec![silent.local_addr().unwrap(), server.local_addr()];

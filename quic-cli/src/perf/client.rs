@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
-    if args.client.version == Version::Q044 && args.load.connections_at_once() > 1 {
+    if args.client.end.version == Version::Q044 && args.load.connections_at_once() > 1 {
         let what = "connections of Q044 between two ports cannot be told apart: one at a time (--at-once 1 for handshake)";
         return Err(Failure::Usage(what.to_owned()));
     }
