@@ -27,6 +27,7 @@ use quic_udp::dialogue::Dialogue;
 use quic_udp::rhythm::{self, ENOUGH, Lead, RECEIVES, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch, Socket, SocketStats, os};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -438,6 +439,12 @@ impl Endpoint {
     fn watch_for(&mut self, interest: Interest) -> io::Result<()> {
         let Some((registry, token)) = &self.watch else { return Ok(()) };
         registry.reregister(self.socket.io_mut(), *token, interest)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("local", &self.local_addr()).finish_non_exhaustive()
     }
 }
 

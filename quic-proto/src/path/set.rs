@@ -228,6 +228,7 @@ mod tests {
         initial_rtt: Duration::from_millis(333),
         mtu_ceiling: 1452,
         ecn: true,
+        spin_bit: true,
         departure_times: false,
     };
     const PTO: Duration = Duration::from_millis(50);
