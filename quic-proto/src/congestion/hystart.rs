@@ -52,20 +52,18 @@ pub(super) struct Step {
     pub(super) ends: bool,
 }
 
-impl Step {
-    /// Slow start without HyStart++.
-    pub(super) fn full(sample: &AckSample) -> Self {
-        Self { growth: sample.bytes, ends: false }
-    }
-}
-
 impl HyStart {
     pub(super) fn new() -> Self {
         Self { round: Instant::EPOCH, last_min: None, current_min: Duration::MAX, samples: 0, css: None }
     }
 
-    /// An acknowledgement in the first slow start.
-    pub(super) fn on_ack(&mut self, sample: &AckSample) -> Step {
+    /// An acknowledgement in slow start, which is the `initial` one as long as there is no threshold.
+    pub(super) fn on_ack(&mut self, sample: &AckSample, initial: bool) -> Step {
+        // §4.3: "An implementation SHOULD use HyStart++ only for the initial slow start".
+        if initial { self.on_initial_ack(sample) } else { Step { growth: sample.bytes, ends: false } }
+    }
+
+    fn on_initial_ack(&mut self, sample: &AckSample) -> Step {
         let divisor = if self.css.is_some() { CSS_GROWTH_DIVISOR } else { 1 };
         let growth = sample.bytes / divisor;
         if sample.sent >= self.round && self.begin_round(sample.now) {
@@ -115,6 +113,18 @@ mod tests {
     use super::*;
     use crate::congestion::{DeliveryMark, RttSample};
 
+    fn sample(sent: Instant, now: Instant) -> AckSample {
+        AckSample {
+            now,
+            bytes: 1000,
+            sent,
+            in_flight: 0,
+            mark: DeliveryMark::default(),
+            drained: false,
+            rtt: RttSample::default(),
+        }
+    }
+
     /// Feeds rounds of ten acknowledgements of 1000 bytes; each has its smallest round-trip time, in milliseconds.
     struct Rounds {
         hystart: HyStart,
@@ -132,15 +142,8 @@ mod tests {
             self.now += rtt;
             let (mut growth, mut ends) = (0, false);
             for _ in 0..10 {
-                let step = self.hystart.on_ack(&AckSample {
-                    now: Instant::from_millis(self.now),
-                    bytes: 1000,
-                    sent: Instant::from_millis(sent),
-                    in_flight: 0,
-                    mark: DeliveryMark::default(),
-                    drained: false,
-                    rtt: RttSample::default(),
-                });
+                let sample = sample(Instant::from_millis(sent), Instant::from_millis(self.now));
+                let step = self.hystart.on_ack(&sample, true);
                 growth += step.growth;
                 ends |= step.ends;
             }
@@ -168,6 +171,20 @@ mod tests {
         }
         let (_, ends) = rounds.round(45);
         assert!(ends, "five rounds, the partial one counted");
+    }
+
+    /// §4.3: "An implementation SHOULD use HyStart++ only for the initial slow start".
+    #[test]
+    fn a_later_slow_start_is_plain() {
+        let mut hystart = HyStart::new();
+        let mut now = Instant::from_millis(1000);
+        for rtt in [40, 80, 120, 160, 200, 240, 280] {
+            let sent = now;
+            now += Duration::from_millis(rtt);
+            for _ in 0..10 {
+                assert_eq!(hystart.on_ack(&sample(sent, now), false), Step { growth: 1000, ends: false });
+            }
+        }
     }
 
     #[test]
@@ -202,16 +219,7 @@ mod tests {
             let (sent, now) =
                 (Instant::from_millis(100 * round), Instant::from_millis(100 * round + 10 + round));
             for _ in 0..SAMPLES - 1 {
-                let sample = AckSample {
-                    now,
-                    bytes: 1000,
-                    sent,
-                    in_flight: 0,
-                    mark: DeliveryMark::default(),
-                    drained: false,
-                    rtt: RttSample::default(),
-                };
-                assert_eq!(hystart.on_ack(&sample), Step { growth: 1000, ends: false });
+                assert_eq!(hystart.on_ack(&sample(sent, now), true), Step { growth: 1000, ends: false });
             }
         }
     }

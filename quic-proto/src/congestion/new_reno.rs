@@ -1,7 +1,8 @@
 //! The controller of RFC 9002 §7 and appendix B, similar to TCP `NewReno`.
 //!
-//! Owns window, threshold and the recovery period. It does not undo reductions: RFC 9002 describes no response to spurious loss.
+//! Owns window, threshold and the recovery period. The first slow start is HyStart++ (RFC 9406), a recovery period goes by PRR. It does not undo reductions: RFC 9002 describes no response to spurious loss.
 
+use super::hystart::HyStart;
 use super::prr::Prr;
 use super::{
     AckSample, CongestionEvent, Controller, DeliveryMark, FlightPeak, RecoveryPeriod, initial_window,
@@ -20,6 +21,7 @@ pub struct NewReno {
     ssthresh: u64,
     /// Bytes acknowledged in congestion avoidance that have not made the window grow yet.
     acked: u64,
+    hystart: HyStart,
     recovery: RecoveryPeriod,
     /// The recovery period under way.
     prr: Option<Prr>,
@@ -34,6 +36,7 @@ impl NewReno {
             window: initial_window(mtu),
             ssthresh: u64::MAX,
             acked: 0,
+            hystart: HyStart::new(),
             recovery: RecoveryPeriod::default(),
             prr: None,
             peak: FlightPeak::new(mtu),
@@ -42,8 +45,13 @@ impl NewReno {
 
     fn grow(&mut self, sample: &AckSample) {
         if self.in_slow_start() {
-            let grown = self.window.saturating_add(sample.bytes);
+            let step = self.hystart.on_ack(sample, self.ssthresh == u64::MAX);
+            let grown = self.window.saturating_add(step.growth);
             self.window = grown.min(self.peak.slow_start_limit()).max(self.window);
+            if step.ends {
+                // RFC 9406 §4.2: "enter congestion avoidance", with "ssthresh = cwnd".
+                self.ssthresh = self.window;
+            }
             return;
         }
         if !self.peak.filled(self.window, self.mtu) {
@@ -181,6 +189,26 @@ mod tests {
         reno.on_ack(&ack(0, 50, 12_000));
         assert_eq!(reno.window(), 24_000);
         assert!(reno.in_slow_start());
+    }
+
+    /// RFC 9406 §4.2: five rounds of conservative slow start, then congestion avoidance, without a loss.
+    #[test]
+    fn slow_start_may_end_without_a_loss() {
+        let mut reno = NewReno::new(MTU);
+        let mut now = 1000;
+        // The round-trip time rises from 40 to 60 ms, and stays there.
+        for rtt in [40, 60, 60, 60, 60, 60, 60] {
+            let sent = now;
+            now += rtt;
+            let window = reno.window();
+            sends(&mut reno, window);
+            (0..10).for_each(|_| reno.on_ack(&ack(sent, now, 1200)));
+        }
+        assert!(!reno.in_slow_start());
+        // Datagrams: 10 at the start, 10 and 8 in full, 43 by a quarter; what came after is congestion avoidance.
+        assert_eq!(reno.ssthresh(), 46_500);
+        reno.on_congestion(&loss(now, now + 60, false));
+        assert_eq!(reno.ssthresh(), 23_250, "a reduction like any other");
     }
 
     /// Appendix A of draft-ietf-ccwg-ratelimited-increase, with our datagrams.

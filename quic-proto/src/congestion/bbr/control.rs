@@ -98,11 +98,12 @@ impl Bbr {
         self.set_pacing_rate_with_gain(self.state.pacing_gain());
     }
 
-    /// `SetPacingRateWithGain()`, but that the margin comes off `BBR.max_bw`, not off `BBR.bw`. `BBR.bw_shortterm` was delivered while the
-    /// sender kept the margin: to take it off again in each round trip with a loss would let the rate sink by one per cent a round, by
-    /// nothing but itself.
+    /// `SetPacingRateWithGain()`, but for two things. The margin comes off `BBR.max_bw`, not off `BBR.bw`. `BBR.bw_shortterm` was delivered
+    /// while the sender kept the margin: to take it off again in each round trip with a loss would let the rate sink by one per cent a round,
+    /// by nothing but itself. And there is none while the queue is seen empty, which is all that the margin is for.
     pub(super) fn set_pacing_rate_with_gain(&mut self, gain: f64) {
-        let rate = gain * (self.model.max_bw * PACING_MARGIN).min(self.model.bw);
+        let margin = if self.min_rtt.sees_no_queue(self.rs.rtt) { 1.0 } else { PACING_MARGIN };
+        let rate = gain * (self.model.max_bw * margin).min(self.model.bw);
         // A rate of nothing, because there was no reliable sample yet, would be the end.
         if let Some(current) = &mut self.control.pacing_rate
             && rate > 0.0

@@ -3,8 +3,8 @@
 //! A flight of a hundred packets on a path that loses one in a hundred at random loses more than two every few round trips. Two rules keep that
 //! from being taken for congestion; both depart from the draft, which [the module head](super) says.
 //!
-//! - A round trip outside of a probe lowers the short-term bounds if more than `LossThresh` of its flight was lost, not by any loss.
-//! - A probe went too high if it lost more than `LossThresh` beyond what was lost during the Cruise before it. That share counts up to another
+//! - A round trip outside of a probe lowers the short-term bounds if more than the tolerated share of its flight was lost, not by any loss.
+//! - What is tolerated, there and in a probe, is `LossThresh` beyond what was lost during the last Cruise. That share counts up to another
 //!   `LossThresh`, so that a queue that overflows all the time is no path that loses.
 //!
 //! Invariant: the tolerated share is between one and two times `LossThresh`. No timers.
@@ -41,14 +41,14 @@ impl Losses {
         self.marked = true;
     }
 
-    /// The round ends, whose flight was that large: was too much of it lost?
-    pub(super) fn end_round(&mut self, in_flight: u64) -> bool {
-        let excess = self.marked || exceeds(self.in_round, in_flight, LOSS_THRESH);
+    /// The round ends, whose flight was that large: was too much of it lost? Where nothing is to be learnt from loss, marks count still.
+    pub(super) fn end_round(&mut self, in_flight: u64, learns: bool) -> bool {
+        let excess = self.marked || (learns && exceeds(self.in_round, in_flight, self.tolerated()));
         (self.in_round, self.marked) = (0, false);
         excess
     }
 
-    /// The share of a flight whose loss does not speak against a probe.
+    /// The share of a flight whose loss tells of no congestion.
     fn tolerated(&self) -> f64 {
         LOSS_THRESH + self.cruise.min(LOSS_THRESH)
     }
@@ -131,12 +131,19 @@ mod tests {
     fn a_round_has_lost_too_much_beyond_the_threshold_or_with_a_mark() {
         let mut losses = Losses::default();
         losses.on_lost(2000);
-        assert!(!losses.end_round(100_000));
+        assert!(!losses.end_round(100_000, true));
         losses.on_lost(2000);
         losses.on_lost(1);
-        assert!(losses.end_round(100_000));
-        assert!(!losses.end_round(100_000), "rounds are judged one by one");
+        assert!(losses.end_round(100_000, true));
+        assert!(!losses.end_round(100_000, true), "rounds are judged one by one");
         losses.on_marks();
-        assert!(losses.end_round(100_000));
+        assert!(losses.end_round(100_000, false));
+        losses.on_lost(50_000);
+        assert!(!losses.end_round(100_000, false), "it tells nothing of the path");
+        losses.cruise = 0.01;
+        losses.on_lost(3000);
+        assert!(!losses.end_round(100_000, true), "one per cent is the path's");
+        losses.on_lost(3001);
+        assert!(losses.end_round(100_000, true));
     }
 }

@@ -4,7 +4,7 @@
 //!      Startup ─► Drain ─► ProbeBW: Down ─► Cruise ─► Refill ─► Up ─┐
 //!         ▲                          ▲                              │
 //!         │                          └──────────────────────────────┘
-//!         └── ProbeRTT ─► Down: from any state, when the smallest round-trip time is five seconds old
+//!         └── ProbeRTT ─► Down: from any state, when a queue has hidden the smallest round-trip time for five seconds
 //! ```
 //!
 //! [`Bbr`] owns everything; its steps lie in files by what they are about, and are called in the order of the draft from [`Bbr::update`]:
@@ -28,13 +28,19 @@
 //!
 //! Where it departs from the draft (figures: `benches/NOTES.md`):
 //!
-//! - The pacing margin comes off the long-term estimate of the bandwidth only, once (`control`).
-//! - Loss outside of probes lowers the short-term bounds if more than `BBR.LossThresh` of a round trip's flight is lost (`losses`). The draft
-//!   lowers them by any loss: at one per cent of random loss the rate sinks in nearly every round trip, until the next probe.
-//! - A probe tolerates `BBR.LossThresh` beyond what the last Cruise lost (`losses`), since a flight on a path that loses one per cent loses
-//!   two now and then.
-//! - A round that delivers the small flight of `ProbeRTT` lowers no bound (`model`): in the draft one loss in it costs 30 % of the rate until
-//!   the next probe, since nothing more was delivered.
+//! - The pacing margin comes off the long-term estimate of the bandwidth only, once, and not while the latest round-trip time is within a
+//!   sixteenth of the smallest (`control`). It is there to drain the queue that an estimate above the bandwidth builds up; without a queue it is
+//!   one per cent of the path. A queue that comes meanwhile brings the margin back when it is a sixteenth of a round trip long.
+//! - Loss outside of probes lowers the short-term bounds if more than is tolerated of a round trip's flight is lost: `BBR.LossThresh` beyond
+//!   what the last Cruise lost (`losses`). The draft lowers them by any loss: at one per cent of random loss the rate sinks in nearly every
+//!   round trip, until the next probe.
+//! - A probe tolerates as much (`losses`), since a flight on a path that loses one per cent loses two now and then.
+//! - A round that delivers what `ProbeRTT` or Down had sent lowers no bound in Cruise (`model`): in the draft one loss in it costs 30 % or 10 %
+//!   of the rate until the next probe, since nothing more was sent. What is lost behind it, or during Down, counts.
+//! - `ProbeRTT` is entered if no round-trip time came within a sixteenth of the smallest for five seconds, not if none was smaller
+//!   (`probe_rtt`). The draft says that "each BBR flow MUST use the standard BBR.ProbeRTTInterval", so that flows empty the queue together.
+//!   The interval is the same here, but a queue that is seen empty need not be emptied, and flows that share it see the same. Where one flow
+//!   knows a longer time than the others, since a queue was there when it came, the others probe and show it theirs.
 //! - `ProbeRTT` ends after a round trip instead of 200 ms if it has confirmed the smallest round-trip time (`probe_rtt`). The 200 ms are there
 //!   for flows to empty a queue together, and then there is none. The draft aims at a price of "roughly 2%"; at 40 ms and more it is 3 to 4.
 //!

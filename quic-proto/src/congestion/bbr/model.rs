@@ -171,10 +171,11 @@ impl Bbr {
     }
 
     /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`, but for two things: it takes more than
-    /// `BBR.LossThresh`, and a round that delivered what `ProbeRTT` had sent tells of `ProbeRTT`, not of the path.
+    /// what is tolerated, and a round of Cruise that delivered what `ProbeRTT` or Down had sent tells of these, not of the path.
     fn adapt_lower_bounds_from_congestion(&mut self) {
-        let excess = self.model.losses.end_round(self.rs.in_flight);
-        if self.state.is_probing() || !excess || self.rs.prior_delivered < self.min_rtt.small_flight_until {
+        let slow_flight = self.rs.prior_delivered < self.cycle.slow_flight_until;
+        let excess = self.model.losses.end_round(self.rs.in_flight, !slow_flight);
+        if self.state.is_probing() || !excess {
             return;
         }
         let (model, cwnd) = (&mut self.model, self.control.cwnd);

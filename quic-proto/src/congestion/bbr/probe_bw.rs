@@ -44,6 +44,8 @@ pub(super) struct Cycle {
     pub(super) wait: Duration,
     /// `BBR.cycle_stamp`.
     stamp: Instant,
+    /// What will have been delivered when all that was sent before the Cruise, more slowly than the path can, is.
+    pub(super) slow_flight_until: u64,
     /// `BBR.prev_probe_too_high`.
     pub(super) prev_probe_too_high: bool,
     /// `BBR.prev_probe_precautionary`.
@@ -61,6 +63,7 @@ impl Cycle {
             rounds_since_probe_up: 0,
             wait: Duration::ZERO,
             stamp: Instant::EPOCH,
+            slow_flight_until: 0,
             prev_probe_too_high: false,
             prev_probe_precautionary: false,
         }
@@ -81,6 +84,7 @@ impl Bbr {
 
     /// `StartProbeBW_CRUISE()`.
     pub(super) fn start_probe_bw_cruise(&mut self) {
+        self.cycle.slow_flight_until = self.delivery.delivered() + self.in_flight;
         self.state = State::ProbeBwCruise;
     }
 

@@ -1,6 +1,8 @@
 //! `ProbeRTT`: the smallest round-trip time, and how to see it again when a queue has hidden it for five seconds.
 //!
-//! Invariant: `min_rtt` is the smallest of the last ten seconds, refreshed by a flight that is half of what fills the pipe.
+//! Invariant: `min_rtt` is the smallest of the last ten seconds, or is still what round-trip times come back to within a sixteenth; when they
+//! have not for five seconds, it is refreshed by a flight that is half of what fills the pipe. What confirms it is compared with it alone, so
+//! that it does not creep upwards from one confirmation to the next.
 
 use super::probe_bw::AckPhase;
 use super::{Bbr, State};
@@ -13,7 +15,7 @@ const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// `BBR.ProbeRTTDuration`.
 const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
 
-/// `ProbeRTT` confirms the smallest round-trip time if it comes within that fraction of it: what a queue of that length, at most, could hide.
+/// A round-trip time confirms the smallest one if it comes within that fraction of it: what a queue of that length, at most, could hide.
 const CONFIRMATION: u32 = 16;
 
 /// The smallest round-trip times, and when to look for them.
@@ -35,8 +37,6 @@ pub(super) struct MinRtt {
     round_done: bool,
     /// `BBR.min_rtt` before this `ProbeRTT`.
     known: Option<Duration>,
-    /// What will have been delivered when all that was sent in the last `ProbeRTT` is.
-    pub(super) small_flight_until: u64,
     /// `BBR.idle_restart`.
     pub(super) idle_restart: bool,
 }
@@ -52,9 +52,13 @@ impl MinRtt {
             done: None,
             round_done: false,
             known: None,
-            small_flight_until: 0,
             idle_restart: false,
         }
+    }
+
+    /// Whether the queue is seen empty, by a round-trip time as small as the smallest that is known.
+    pub(super) fn sees_no_queue(&self, rtt: Duration) -> bool {
+        self.min.is_some_and(|smallest| rtt <= smallest.saturating_add(smallest / CONFIRMATION))
     }
 
     /// Whether this `ProbeRTT` found what was known, with half of the flight gone: no queue of the flow's own has hidden a smaller round-trip
@@ -66,9 +70,12 @@ impl MinRtt {
 }
 
 impl Bbr {
-    /// `UpdateMinRTT()`.
+    /// `UpdateMinRTT()`, but that a queue which is seen empty needs no `ProbeRTT` to be seen so: all flows that share it see the same.
     pub(super) fn update_min_rtt(&mut self) {
         let (min, now, rtt) = (&mut self.min_rtt, self.now, self.rs.rtt);
+        if min.sees_no_queue(rtt) {
+            min.probe_stamp = now;
+        }
         // Before the first sample nothing can have expired.
         min.expired = min.probe_min.is_some() && now > min.probe_stamp + PROBE_RTT_INTERVAL;
         if min.expired || min.probe_min.is_none_or(|smallest| rtt < smallest) {
@@ -128,7 +135,6 @@ impl Bbr {
     /// `ExitProbeRTT()`.
     fn exit_probe_rtt(&mut self) {
         self.model.reset_short_term();
-        self.min_rtt.small_flight_until = self.delivery.delivered() + self.in_flight;
         if self.full_pipe.reached {
             self.start_probe_bw_down();
             self.start_probe_bw_cruise();
