@@ -154,9 +154,9 @@ fn a_bit_that_is_switched_off_stays_as_it_is() {
         let off = || transport().spin_bit(false);
         let (mut clients, mut servers) = (transport(), transport());
         if seed % 2 == 0 {
-            clients = off()
+            clients = off();
         } else {
-            servers = off()
+            servers = off();
         }
         let seen = observe(seed, Version::V1, clients, servers);
         assert_eq!(edges(&seen), [0, 0], "{seed}");

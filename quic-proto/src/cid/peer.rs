@@ -22,6 +22,8 @@ const MAX_OUT_OF_ORDER: usize = 64;
 #[derive(Debug)]
 pub struct PeerCids {
     active: SmallVec<[Known; 3]>,
+    /// There is an id that a path has and that no packet went to yet.
+    unsent: bool,
     /// Sequence number of the id that the active path uses.
     current: u64,
     /// Our `active_connection_id_limit`.
@@ -57,6 +59,7 @@ impl PeerCids {
     pub fn new(cid: Cid, limit: u64) -> Self {
         Self {
             active: SmallVec::from_iter([Known { sequence: 0, cid, token: None, used: true, sent: false }]),
+            unsent: true,
             current: 0,
             limit: usize::try_from(limit).unwrap_or(usize::MAX).clamp(2, MAX_RETIRING / 2),
             retire_prior_to: 0,
@@ -71,6 +74,7 @@ impl PeerCids {
         if let Some(first) = self.active.iter_mut().find(|known| known.sequence == 0) {
             first.cid = cid;
             first.sent = false;
+            self.unsent = true;
         }
     }
 
@@ -104,6 +108,7 @@ impl PeerCids {
         }
         let spare = self.active.iter_mut().filter(|known| !known.used).min_by_key(|known| known.sequence)?;
         spare.used = true;
+        self.unsent = true;
         Some(spare.sequence)
     }
 
@@ -111,6 +116,7 @@ impl PeerCids {
     pub fn make_current(&mut self, sequence: u64) {
         if let Some(known) = self.active.iter_mut().find(|known| known.sequence == sequence) {
             known.used = true;
+            self.unsent |= !known.sent;
             self.current = sequence;
         }
     }
@@ -195,11 +201,17 @@ impl PeerCids {
         self.retiring.retain(|retiring| retiring.sequence != sequence);
     }
 
+    /// Whether an id that a path has waits for its first packet. Asked with every packet.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent
+    }
+
     /// A packet went to the id with this sequence number.
     pub fn on_sent(&mut self, sequence: u64) {
         if let Some(known) = self.active.iter_mut().find(|known| known.sequence == sequence) {
             known.sent = true;
         }
+        self.unsent = self.active.iter().any(|known| known.used && !known.sent);
     }
 
     /// The reset token of the id with this sequence number. RFC 9000 §10.3.1: "An endpoint MUST NOT check for any stateless reset tokens

@@ -127,6 +127,10 @@ impl Connection {
     /// What the endpoint does not know yet of the peer's reset tokens. It is told of one after the other; once those that it knows are no longer
     /// what is there, all over again.
     fn poll_reset_token(&mut self) -> Option<EndpointEventKind> {
+        let only = self.announced_resets.first().copied();
+        if self.announced_resets.len() <= 1 && self.engine.is_only_reset(only) {
+            return None;
+        }
         let mut resets = self.engine.resets();
         let known = |name| resets.next().is_some_and(|reset| reset.name == name);
         if !self.announced_resets.iter().copied().all(known) {

@@ -10,7 +10,7 @@ use super::packet::Opened;
 use crate::error::ConnectionError;
 use crate::id::ResetToken;
 use crate::net::FourTuple;
-use crate::path::SpinBit;
+use crate::path::{Path, SpinBit};
 use std::net::SocketAddr;
 
 /// A token with which the peer, having lost its state, ends the connection.
@@ -64,10 +64,18 @@ impl Engine {
     /// RFC 9000 §10.3.1: "An endpoint remembers all stateless reset tokens associated with the connection IDs and remote addresses for datagrams it
     /// has recently sent. This … excludes stateless reset tokens associated with connection IDs that are either unused or retired."
     pub fn resets(&self) -> impl Iterator<Item = PeerReset> + '_ {
-        self.paths.iter().filter_map(|path| {
-            let token = self.peer_cids.reset_token(path.peer_cid)?;
-            Some(PeerReset { name: (path.generation, path.peer_cid), remote: path.tuple.remote, token })
-        })
+        self.paths.iter().filter_map(|path| self.reset_of(path))
+    }
+
+    /// Whether the only path has this one, or none; asked with every datagram. `false` if there are several.
+    pub fn is_only_reset(&self, name: Option<(u32, u64)>) -> bool {
+        let own = |path| self.reset_of(path).map(|reset| reset.name);
+        self.paths.is_single() && own(self.paths.active()) == name
+    }
+
+    fn reset_of(&self, path: &Path) -> Option<PeerReset> {
+        let token = self.peer_cids.reset_token(path.peer_cid)?;
+        Some(PeerReset { name: (path.generation, path.peer_cid), remote: path.tuple.remote, token })
     }
 
     /// A datagram from `remote` that ends in `token` and holds no authentic packet: if that is a stateless reset, the peer has lost its state.
@@ -80,8 +88,9 @@ impl Engine {
         }
     }
 
-    /// A packet was sent on the path of this generation, to the id that the path has.
-    pub(super) fn on_id_used(&mut self, generation: u32) {
+    /// A packet was sent on the path of this generation, to the id that the path has, perhaps as the first one.
+    #[cold]
+    pub(super) fn on_first_to_id(&mut self, generation: u32) {
         if let Some(path) = self.paths.get(generation) {
             self.peer_cids.on_sent(path.peer_cid);
         }

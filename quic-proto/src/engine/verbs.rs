@@ -65,7 +65,9 @@ impl Engine {
                 self.last_activity = self.now;
             }
         }
-        self.on_id_used(generation);
+        if self.peer_cids.has_unsent() {
+            self.on_first_to_id(generation);
+        }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let drained = in_flight && !self.streams.can_send();

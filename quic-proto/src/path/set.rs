@@ -31,6 +31,11 @@ impl PathSet {
         Self { active: first, previous: None, probing: SmallVec::new(), generations }
     }
 
+    /// Whether there is no path but the active one.
+    pub fn is_single(&self) -> bool {
+        self.previous.is_none() && self.probing.is_empty()
+    }
+
     /// The path that is in use.
     pub fn active(&self) -> &Path {
         &self.active
