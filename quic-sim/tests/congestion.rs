@@ -38,23 +38,24 @@ fn a_clean_path_is_filled_by_all() {
 #[test]
 fn a_long_fat_path_is_filled() {
     reaches(&hundred(), Cubic, 90.0);
-    reaches(&hundred(), Bbr, 88.0);
+    reaches(&hundred(), Bbr, 90.0);
+    reaches(&hundred(), NewReno, 90.0);
 }
 
 #[test]
 fn bbr_stands_random_loss() {
-    reaches(&fifty().loss(percent(1)), Bbr, 43.5);
+    reaches(&fifty().loss(percent(1)), Bbr, 46.0);
     reaches(&fifty().loss(Loss::bursts(percent(1), 4.0)), Bbr, 40.0);
-    reaches(&hundred().loss(percent(0.1)), Bbr, 86.0);
+    reaches(&hundred().loss(percent(0.1)), Bbr, 88.5);
 }
 
-/// In the long run it is nine tenths of what passes, whatever the seed: loss that does not come from a queue is not answered.
+/// In the long run it is 19 twentieths of what passes, whatever the seed: loss that does not come from a queue is not answered.
 #[test]
-fn bbr_fills_nine_tenths_of_a_path_that_loses_one_per_cent() {
+fn bbr_fills_a_path_that_loses_one_per_cent() {
     let path = fifty().loss(percent(1));
     for seed in 1..=4 {
         let mbit = path.measure(&[Bbr], secs(20), seed).mbit();
-        assert!(mbit > 44.0, "seed {seed}: {mbit:.1} Mbit/s");
+        assert!(mbit > 46.5, "seed {seed}: {mbit:.1} Mbit/s");
     }
 }
 

@@ -100,9 +100,9 @@ impl Bbr {
 
     /// `SetPacingRateWithGain()`, but for two things. The margin comes off `BBR.max_bw`, not off `BBR.bw`. `BBR.bw_shortterm` was delivered
     /// while the sender kept the margin: to take it off again in each round trip with a loss would let the rate sink by one per cent a round,
-    /// by nothing but itself. And there is none while the queue is seen empty, which is all that the margin is for.
+    /// by nothing but itself. And there is none while the queue is seen empty in each round trip, which is all that the margin is for.
     pub(super) fn set_pacing_rate_with_gain(&mut self, gain: f64) {
-        let margin = if self.min_rtt.sees_no_queue(self.rs.rtt) { 1.0 } else { PACING_MARGIN };
+        let margin = if self.min_rtt.saw_no_queue() { 1.0 } else { PACING_MARGIN };
         let rate = gain * (self.model.max_bw * margin).min(self.model.bw);
         // A rate of nothing, because there was no reliable sample yet, would be the end.
         if let Some(current) = &mut self.control.pacing_rate

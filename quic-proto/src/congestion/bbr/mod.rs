@@ -28,8 +28,8 @@
 //!
 //! Where it departs from the draft (figures: `benches/NOTES.md`):
 //!
-//! - The pacing margin comes off the long-term estimate of the bandwidth only, once, and not while the latest round-trip time is within a
-//!   sixteenth of the smallest (`control`). It is there to drain the queue that an estimate above the bandwidth builds up; without a queue it is
+//! - The pacing margin comes off the long-term estimate of the bandwidth only, once, and not while round-trip times come within a
+//!   sixteenth of the smallest in each round (`control`). It is there to drain the queue that an estimate above the bandwidth builds up; without a queue it is
 //!   one per cent of the path. A queue that comes meanwhile brings the margin back when it is a sixteenth of a round trip long.
 //! - Loss outside of probes lowers the short-term bounds if more than is tolerated of a round trip's flight is lost: `BBR.LossThresh` beyond
 //!   what the last Cruise lost (`losses`). The draft lowers them by any loss: at one per cent of random loss the rate sinks in nearly every

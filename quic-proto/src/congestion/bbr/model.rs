@@ -130,6 +130,7 @@ impl Bbr {
             self.rounds.count += 1;
             self.cycle.rounds_since_probe_up += 1;
             self.control.on_round();
+            self.min_rtt.on_round();
         }
     }
 

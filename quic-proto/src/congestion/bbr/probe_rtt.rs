@@ -25,6 +25,8 @@ pub(super) struct MinRtt {
     pub(super) min: Option<Duration>,
     /// `BBR.min_rtt_stamp`.
     stamp: Instant,
+    /// The smallest of this round and of the one before.
+    in_rounds: [Duration; 2],
     /// `BBR.probe_rtt_min_delay`.
     probe_min: Option<Duration>,
     /// `BBR.probe_rtt_min_stamp`.
@@ -45,6 +47,7 @@ impl MinRtt {
     pub(super) fn new() -> Self {
         Self {
             min: None,
+            in_rounds: [Duration::MAX; 2],
             stamp: Instant::EPOCH,
             probe_min: None,
             probe_stamp: Instant::EPOCH,
@@ -56,9 +59,19 @@ impl MinRtt {
         }
     }
 
-    /// Whether the queue is seen empty, by a round-trip time as small as the smallest that is known.
-    pub(super) fn sees_no_queue(&self, rtt: Duration) -> bool {
+    /// A packet-timed round began.
+    pub(super) fn on_round(&mut self) {
+        self.in_rounds = [Duration::MAX, self.in_rounds[0]];
+    }
+
+    /// Whether the queue was empty for this packet: its round-trip time is as small as the smallest that is known.
+    fn confirms(&self, rtt: Duration) -> bool {
         self.min.is_some_and(|smallest| rtt <= smallest.saturating_add(smallest / CONFIRMATION))
+    }
+
+    /// Whether the queue was seen empty within the last round trip. Single packets may have waited for a timer, here or on their way.
+    pub(super) fn saw_no_queue(&self) -> bool {
+        self.confirms(self.in_rounds[0].min(self.in_rounds[1]))
     }
 
     /// Whether this `ProbeRTT` found what was known, with half of the flight gone: no queue of the flow's own has hidden a smaller round-trip
@@ -73,7 +86,8 @@ impl Bbr {
     /// `UpdateMinRTT()`, but that a queue which is seen empty needs no `ProbeRTT` to be seen so: all flows that share it see the same.
     pub(super) fn update_min_rtt(&mut self) {
         let (min, now, rtt) = (&mut self.min_rtt, self.now, self.rs.rtt);
-        if min.sees_no_queue(rtt) {
+        min.in_rounds[0] = min.in_rounds[0].min(rtt);
+        if min.confirms(rtt) {
             min.probe_stamp = now;
         }
         // Before the first sample nothing can have expired.

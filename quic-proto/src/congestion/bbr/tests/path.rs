@@ -160,7 +160,10 @@ fn the_pacing_margin_is_kept_once_and_for_a_queue() {
         sim.bbr.set_pacing_rate();
         sim.bbr.pacing_rate(RTT).unwrap() as f64 / max_bw
     };
+    sim.bbr.min_rtt.on_round();
+    sim.bbr.min_rtt.on_round();
     sim.bbr.rs.rtt = min_rtt + min_rtt / 15;
+    sim.bbr.update_min_rtt();
     for (shortterm, expected) in
         [(f64::INFINITY, 0.99), (0.995, 0.99), (0.99, 0.99), (0.98, 0.98), (0.7, 0.7)]
     {
@@ -168,6 +171,7 @@ fn the_pacing_margin_is_kept_once_and_for_a_queue() {
         assert!((share - expected).abs() < 1e-5, "{share}");
     }
     sim.bbr.rs.rtt = min_rtt + min_rtt / 17;
+    sim.bbr.update_min_rtt();
     for (shortterm, expected) in [(f64::INFINITY, 1.0), (0.98, 0.98)] {
         let share = paced(&mut sim, shortterm * max_bw);
         assert!((share - expected).abs() < 1e-5, "{share}");
