@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::version::Version;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use quic_perf::units;
+use quic_proto::config::TransportConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,36 +62,20 @@ pub(crate) struct Demo {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("service").required(true))]
 pub(crate) struct Serve {
-    /// The address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "[::]:4433", value_parser = socket_address)]
-    pub(crate) listen: SocketAddr,
     /// The folder whose files are served
     #[arg(long, value_name = "DIR", group = "service")]
     pub(crate) root: Option<PathBuf>,
     /// Send every stream back instead (ALPN echo)
     #[arg(long, group = "service")]
     pub(crate) echo: bool,
-    /// The certificate chain; without it a self-signed one is made
-    #[arg(long, value_name = "PEM", requires = "key")]
-    pub(crate) cert: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "PEM", requires = "cert")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: Server,
     /// Let each client prove its address first (RFC 9000 §8.1.2); those of Q044 always do
     #[arg(long)]
     pub(crate) retry: bool,
-    /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
-    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
-    pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Stop after N connections
     #[arg(long, value_name = "N")]
     pub(crate) once: Option<u64>,
-    /// The versions of QUIC
-    #[arg(long, value_name = "V", default_value = "v1")]
-    pub(crate) version: Version,
 }
 
 #[derive(Args, Debug)]
@@ -135,6 +120,22 @@ pub(crate) struct Echo {
     pub(crate) client: Client,
 }
 
+/// What all servers can be told.
+#[derive(Args, Debug)]
+pub(crate) struct Server {
+    /// The address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "[::]:4433", value_parser = socket_address)]
+    pub(crate) listen: SocketAddr,
+    /// The certificate chain; without it a self-signed one is made
+    #[arg(long, value_name = "PEM", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) end: End,
+}
+
 /// What all clients can be told.
 #[derive(Args, Debug)]
 pub(crate) struct Client {
@@ -144,30 +145,48 @@ pub(crate) struct Client {
     /// Trust any certificate: no protection against an attacker on the path
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keylog: Option<PathBuf>,
-    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
-    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
-    pub(crate) cc: quic_proto::congestion::Algorithm,
     /// Offer only this cipher
     #[arg(long)]
     pub(crate) cipher: Option<Cipher>,
-    /// Receive windows of streams and of the connection
-    #[arg(long, value_name = "SIZE", value_parser = units::size)]
-    pub(crate) window: Option<u64>,
-    /// The largest UDP payload to send, in bytes
-    #[arg(long, value_name = "N", default_value = "1452", value_parser = clap::value_parser!(u16).range(1200..=65527))]
-    pub(crate) mtu: u16,
-    /// The versions of QUIC to offer
-    #[arg(long, value_name = "V", default_value = "v1")]
-    pub(crate) version: Version,
+    #[command(flatten)]
+    pub(crate) end: End,
     /// Send to this address, whatever the name resolves to
     #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     pub(crate) connect: Option<SocketAddr>,
     /// Give up if the server does not answer for so long
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
     pub(crate) timeout: Duration,
+}
+
+/// What both ends of a connection can be told.
+#[derive(Args, Debug)]
+pub(crate) struct End {
+    /// The versions of QUIC to speak
+    #[arg(long, value_name = "V", default_value = "v1")]
+    pub(crate) version: Version,
+    /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: Option<PathBuf>,
+    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
+    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
+    pub(crate) cc: quic_proto::congestion::Algorithm,
+    /// Receive windows of streams and of the connection
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) window: Option<u64>,
+    /// The largest UDP payload to send, in bytes
+    #[arg(long, value_name = "N", default_value = "1452", value_parser = clap::value_parser!(u16).range(1200..=65527))]
+    pub(crate) mtu: u16,
+}
+
+impl End {
+    /// The limits and timing of its connections.
+    pub(crate) fn transport(&self) -> TransportConfig {
+        let transport = TransportConfig::default().congestion(self.cc).mtu_ceiling(self.mtu);
+        match self.window {
+            Some(window) => transport.stream_window(window, window).connection_window(window, window),
+            None => transport,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -12,6 +12,7 @@ use quic_proto::crypto::rustls::ClientOptions;
 use quic_tokio::{AppError, Connection, ConnectionStats, Endpoint, RecvStream, SendStream};
 use ring::digest::{Context, SHA256};
 use std::io::{IsTerminal, Read};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -45,8 +46,9 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     roots.add(identity.chain[0].clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let server_config = args.version.server(identity, ALPN, None)?.build()?;
     let cannot = || Failure::io("cannot open a UDP socket on the loopback interface");
-    let server = Endpoint::server(server_config, ([127, 0, 0, 1], 0).into()).map_err(cannot())?;
-    let mut address = server.local_addr().map_err(cannot())?;
+    let (config, any) = (args.version.endpoint()?, ([127, 0, 0, 1], 0).into());
+    let server = Endpoint::sharded(config, Some(server_config), any, NonZeroU8::MIN).map_err(cannot())?;
+    let mut address = server.local_addr();
     let proxy = match impairment {
         Some(impairment) => {
             let listen = ([127, 0, 0, 1], 0).into();
@@ -279,7 +281,7 @@ fn losses(stats: &ConnectionStats) -> String {
 
 fn summary(facts: &Facts<'_>) {
     let stats = facts.connection.stats();
-    let io = facts.client.io_stats();
+    let io = facts.client.socket_stats();
     let info = facts.connection.handshake_info();
     let cipher = info.and_then(|info| info.cipher_suite).unwrap_or("unknown");
     let hash: String = facts.hash.iter().map(|byte| format!("{byte:02x}")).collect();

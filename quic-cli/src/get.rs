@@ -33,7 +33,7 @@ enum FileFailure {
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
     let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
-    args.client.version.permits(&v1_only)?;
+    args.client.end.version.permits(&v1_only)?;
     let config = tls::client(&args.client, args.alpn(), false)?;
     let mut used = Names::default();
     let names = args.urls.iter().map(|url| used.of(url)).collect::<Result<Vec<_>, _>>()?;
@@ -216,7 +216,7 @@ pub(crate) async fn dial(
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let endpoint = Endpoint::client(any).map_err(Failure::io("cannot open a UDP socket"))?;
     let to = format!("{name} ({address})");
-    let connecting = endpoint.connect_with(config, address, name);
+    let connecting = endpoint.connect_with(address, name, config);
     let connecting = connecting.map_err(|error| Failure::Connect { to: to.clone(), error })?;
     match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
@@ -314,10 +314,10 @@ mod tests {
     #[tokio::test]
     async fn silence_leads_to_the_next_address() {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let tls = tls::server(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
+        let tls = tls::server_tls(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
         let config = quic_proto::config::ServerConfig::new(Arc::new(tls), &[7; 32]).build().unwrap();
         let server = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
-        let addresses = vec![silent.local_addr().unwrap(), server.local_addr().unwrap()];
+        let addresses = vec![silent.local_addr().unwrap(), server.local_addr()];
         let accepting = tokio::spawn(async move { server.accept().await.unwrap().await });
         let options = quic_proto::crypto::rustls::ClientOptions {
             alpn: vec![hq::ALPN.as_bytes().to_vec()],

@@ -4,15 +4,31 @@ use crate::args::Serve;
 use crate::failure::Failure;
 use crate::hq::{self, Reply};
 use crate::tls;
-use quic_proto::config::TransportConfig;
-use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quic_tokio::{
+    AppError, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
+};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// The application protocol of an echo server.
 pub(crate) const ECHO: &str = "echo";
+
+/// A server at `addr`, which says so.
+pub(crate) fn listen(
+    config: EndpointConfig,
+    server: Arc<ServerConfig>,
+    addr: SocketAddr,
+    shards: NonZeroU8,
+) -> Result<Endpoint, Failure> {
+    let endpoint = Endpoint::sharded(config, Some(server), addr, shards);
+    let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {addr}")))?;
+    say(&format!("listening on {}", endpoint.local_addr()));
+    Ok(endpoint)
+}
 
 /// What is done with a client's streams.
 #[derive(Clone)]
@@ -31,7 +47,8 @@ impl Service {
 }
 
 pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
-    args.version.permits(&[("--retry", args.retry), ("--keylog", args.keylog.is_some())])?;
+    let version = args.server.end.version;
+    version.permits(&[("--retry", args.retry)])?;
     let service = match &args.root {
         Some(root) => {
             // Listing it tells now what every client would be told later.
@@ -41,21 +58,16 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         }
         None => Service::Echo,
     };
-    let identity = match (&args.cert, &args.key) {
-        (Some(cert), Some(key)) => tls::identity(cert, key)?,
-        _ => {
+    let identity = match tls::identity(&args.server)? {
+        Some(identity) => identity,
+        None => {
             let identity = tls::self_signed()?;
             say(&format!("self-signed certificate, SHA-256 {}", tls::fingerprint(&identity.chain[0])));
             identity
         }
     };
-    let transport = TransportConfig::default().congestion(args.cc).build()?;
-    let config = args.version.server(identity, service.alpn(), args.keylog.as_deref())?;
-    let config = config.transport(transport).build()?;
-    let endpoint = Endpoint::server(config, args.listen);
-    let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
-    let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
-    say(&format!("listening on {address}"));
+    let config = tls::server(&args.server.end, identity, service.alpn(), |transport| transport)?;
+    let endpoint = listen(version.endpoint()?, config, args.server.listen, NonZeroU8::MIN)?;
     accept(&endpoint, &service, args.retry, args.once).await;
     endpoint.close(AppError::from(0), b"the server stops");
     endpoint.wait_idle().await;

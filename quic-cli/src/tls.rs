@@ -1,8 +1,8 @@
 //! Certificates, trust and key logs.
 
-use crate::args::{Cipher, Client};
+use crate::args::{Cipher, Client, End, Server};
 use crate::failure::Failure;
-use quic_proto::config::{ClientConfig, TransportConfig};
+use quic_proto::config::{ClientConfig, ServerConfig, TransportConfig};
 use quic_proto::crypto::rustls::{CipherChoice, ClientOptions, Identity, RustlsServer, ServerOptions};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -21,15 +21,16 @@ pub(crate) fn self_signed() -> Result<Identity, Failure> {
     Ok(Identity { chain: vec![made.cert.der().clone()], key })
 }
 
-/// A certificate chain and its key from PEM files.
-pub(crate) fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
+/// The certificate chain and its key that a server was given, if it was.
+pub(crate) fn identity(args: &Server) -> Result<Option<Identity>, Failure> {
+    let (Some(cert), Some(key)) = (&args.cert, &args.key) else { return Ok(None) };
     let unreadable = |path: &Path, error: String| Failure::Unreadable { path: path.to_owned(), error };
     let chain = certificates(cert)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
         pem::Error::NoItemsFound => unreadable(key, "it holds no private key".to_owned()),
         other => unreadable(key, other.to_string()),
     })?;
-    Ok(Identity { chain, key })
+    Ok(Some(Identity { chain, key }))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
@@ -46,8 +47,24 @@ pub(crate) fn fingerprint(certificate: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
+/// A server's configuration from its arguments, with `limits` of its own.
+pub(crate) fn server(
+    args: &End,
+    identity: Identity,
+    alpn: &str,
+    limits: impl FnOnce(TransportConfig) -> TransportConfig,
+) -> Result<Arc<ServerConfig>, Failure> {
+    args.version.permits(&[("--keylog", args.keylog.is_some())])?;
+    let config = args.version.server(identity, alpn, args.keylog.as_deref())?;
+    Ok(config.transport(limits(args.transport()).build()?).build()?)
+}
+
 /// A server's TLS.
-pub(crate) fn server(identity: Identity, alpn: &str, keylog: Option<&Path>) -> Result<RustlsServer, Failure> {
+pub(crate) fn server_tls(
+    identity: Identity,
+    alpn: &str,
+    keylog: Option<&Path>,
+) -> Result<RustlsServer, Failure> {
     let options = ServerOptions {
         alpn: vec![alpn.as_bytes().to_vec()],
         key_log: key_log(keylog)?,
@@ -58,7 +75,8 @@ pub(crate) fn server(identity: Identity, alpn: &str, keylog: Option<&Path>) -> R
 
 /// A client's configuration from its arguments; with full handshakes it never resumes a session.
 pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result<ClientConfig, Failure> {
-    args.version.permits(&[("--cipher", args.cipher.is_some()), ("--keylog", args.keylog.is_some())])?;
+    let end = &args.end;
+    end.version.permits(&[("--cipher", args.cipher.is_some()), ("--keylog", end.keylog.is_some())])?;
     let ciphers = args.cipher.map(|cipher| match cipher {
         Cipher::Aes128 => CipherChoice::Aes128Gcm,
         Cipher::Aes256 => CipherChoice::Aes256Gcm,
@@ -67,17 +85,13 @@ pub(crate) fn client(args: &Client, alpn: &str, full_handshakes: bool) -> Result
     let options = ClientOptions {
         alpn: vec![alpn.as_bytes().to_vec()],
         ciphers: ciphers.into_iter().collect(),
-        key_log: key_log(args.keylog.as_deref())?,
+        key_log: key_log(end.keylog.as_deref())?,
         full_handshakes,
         ..ClientOptions::default()
     };
     let trust = if args.insecure { Trust::Anybody } else { Trust::Roots(roots(args.ca.as_deref())?) };
-    let mut transport = TransportConfig::default().congestion(args.cc).handshake_timeout(args.timeout);
-    transport = transport.mtu_ceiling(args.mtu);
-    if let Some(window) = args.window {
-        transport = transport.stream_window(window, window).connection_window(window, window);
-    }
-    Ok(args.version.client(trust, options)?.transport(transport.build()?))
+    let transport = end.transport().handshake_timeout(args.timeout).build()?;
+    Ok(end.version.client(trust, options)?.transport(transport))
 }
 
 /// Whom a client believes.

@@ -7,9 +7,10 @@ use crate::serve::secret;
 use crate::tls::{self, Trust};
 use clap::ValueEnum;
 use quic_proto::config::family::{ClientFamily, ServerFamily};
-use quic_proto::config::{ClientConfig, ServerConfig};
+use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_proto::crypto::rustls::{ClientOptions, Identity, RustlsClient};
 use quic_proto::gquic::{self, ProofSource, ServerTrust};
+use quic_proto::invariants;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,9 +18,11 @@ use std::sync::Arc;
 pub(crate) enum Version {
     /// QUIC version 1 (RFC 9000)
     V1,
+    /// QUIC version 2 (RFC 9369), which is not negotiated: both ends must name it
+    V2,
     /// Google QUIC, version 44
     Q044,
-    /// Both; a client begins with version 1, which quic-go 0.10 leaves unanswered: name q044 for that
+    /// Version 1 and Q044; a client begins with version 1, which quic-go 0.10 leaves unanswered: name q044 for that
     Any,
 }
 
@@ -33,14 +36,22 @@ impl Version {
     ) -> Result<ServerConfig, Failure> {
         let secret = secret()?;
         Ok(match self {
-            Self::V1 => ServerConfig::new(Arc::new(tls::server(identity, alpn, keylog)?), &secret),
+            Self::V1 | Self::V2 => {
+                ServerConfig::new(Arc::new(tls::server_tls(identity, alpn, keylog)?), &secret)
+            }
             Self::Q044 => ServerConfig::of(google_server(identity)?, &secret),
             Self::Any => {
                 let copy = Identity { chain: identity.chain.clone(), key: identity.key.clone_key() };
-                let config = ServerConfig::new(Arc::new(tls::server(identity, alpn, keylog)?), &secret);
+                let config = ServerConfig::new(Arc::new(tls::server_tls(identity, alpn, keylog)?), &secret);
                 config.family(google_server(copy)?)
             }
         })
+    }
+
+    /// A server's endpoint.
+    pub(crate) fn endpoint(self) -> Result<EndpointConfig, Failure> {
+        let config = EndpointConfig::new(&secret()?);
+        Ok(if self == Self::V2 { config.versions(&[invariants::Version::V2]) } else { config })
     }
 
     /// A client that believes these servers.
@@ -48,6 +59,7 @@ impl Version {
         let anew = options.full_handshakes;
         Ok(match self {
             Self::V1 => ClientConfig::new(tls_client(trust, options)?),
+            Self::V2 => ClientConfig::new(tls_client(trust, options)?).versions(&[invariants::Version::V2]),
             Self::Q044 => ClientConfig::of(google_client(trust, anew)?),
             Self::Any => {
                 ClientConfig::new(tls_client(trust.clone(), options)?).family(google_client(trust, anew)?)
@@ -55,7 +67,7 @@ impl Version {
         })
     }
 
-    /// Refuses options that only version 1 has, each with whether it was given, if that version is not to be spoken.
+    /// Refuses options that only versions with TLS have, each with whether it was given, if none of them is to be spoken.
     pub(crate) fn permits(self, options: &[(&str, bool)]) -> Result<(), Failure> {
         match options.iter().find(|(_, given)| *given) {
             Some((option, _)) if self == Self::Q044 => {

@@ -124,7 +124,7 @@ fn a_name_that_is_not_resolved() {
 #[test]
 fn arguments_that_make_no_sense() {
     let address = "it must be an IP address and a port";
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["demo", "--size", "7 apples"], "is no unit of size"),
         (&["demo", "--loss", "1"], "must end with %"),
         (&["demo", "--rate", "10"], "is no unit of rate"),
@@ -139,6 +139,10 @@ fn arguments_that_make_no_sense() {
         (&["get", "localhost:4433/file"], "https://HOST:PORT/PATH"),
         (&["get", "127.0.0.1/file"], "https://HOST:PORT/PATH"),
         (&["get", "--mtu", "1199", "https://localhost/"], "1200..=65527"),
+        (&["serve", "--echo", "--mtu", "1199"], "1200..=65527"),
+        (&["perf", "server", "--mtu", "1199"], "1200..=65527"),
+        (&["perf", "server", "--listen", "localhost:4433"], address),
+        (&["perf", "path", "--listen", "localhost:4433", "localhost:1"], address),
         (&["echo", "--streams", "0", "localhost:1"], "--streams"),
         (&["echo", "--count", "0", "localhost:1"], "--count"),
     ];

@@ -155,7 +155,7 @@ async fn one_way_streams_are_answered_by_one_way_streams() {
     let tls = RustlsClient::danger_accept_any_certificate(options).unwrap();
     let endpoint = quic_tokio::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let config = ClientConfig::new(std::sync::Arc::new(tls));
-    let connection = endpoint.connect_with(&config, server.address, "localhost").unwrap().await.unwrap();
+    let connection = endpoint.connect_with(server.address, "localhost", &config).unwrap().await.unwrap();
     for size in [0_u64, 5000, 7] {
         let mut send = connection.open_uni().await.unwrap();
         send.write_all(&size.to_be_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Google QUIC and QUIC version 1, from the command line: what the one can the other can, and a port can have both.
+//! Google QUIC and versions 1 and 2 of QUIC, from the command line: what the one can the others can, and a port can have several.
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "tests, which share their support")]
 
 mod support;
@@ -53,6 +53,22 @@ fn files_by_q044_with_certificates_of_both_kinds() {
 }
 
 #[test]
+fn everything_by_version_2() {
+    let folder = files("v2");
+    let v2 = ["--version", "v2", "--insecure"];
+    let server = Server::start(&["--version", "v2", "--retry", "--root", &folder.at("root"), "--once", "1"]);
+    get(&folder, &server, "v2", &[&v2[..], &["--cipher", "chacha20", "--key-update"]].concat());
+    server.finished();
+    let server = Server::start(&["--version", "v2", "--echo", "--once", "1"]);
+    let address = server.address.to_string();
+    let out = succeed(&[&["echo", &address, "--size", "200kB"], &v2[..]].concat());
+    assert!(out.contains("3 streams, all intact"), "{out}");
+    server.finished();
+    let out = succeed(&["demo", "--version", "v2", "--size", "2MiB"]);
+    assert!(out.contains("QUICv2, ") && out.contains("the same both ways"), "{out}");
+}
+
+#[test]
 fn one_port_for_both() {
     let folder = files("any");
     let server = Server::start(&["--version", "any", "--root", &folder.at("root"), "--once", "3"]);
@@ -74,7 +90,14 @@ fn a_client_of_both_finds_what_the_server_speaks() {
 
 #[test]
 fn a_server_of_another_version_is_told_apart() {
-    for (ours, theirs, offered) in [("v1", "q044", "Q044"), ("q044", "v1", "QUICv1")] {
+    let cases = [
+        ("v1", "q044", "Q044"),
+        ("q044", "v1", "QUICv1"),
+        ("v1", "v2", "QUICv2"),
+        ("v2", "v1", "QUICv1"),
+        ("any", "v2", "QUICv2"),
+    ];
+    for (ours, theirs, offered) in cases {
         let server = Server::start(&["--version", theirs, "--echo"]);
         let error = fail(&["echo", &server.address.to_string(), "--insecure", "--version", ours]);
         let offer = format!("speaks none of the QUIC versions that were offered, but {offered}: ");

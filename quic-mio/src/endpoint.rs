@@ -10,7 +10,7 @@
 //! each time the loop would turn for nothing.
 //!
 //! Timers: the loop's `poll` waits for the earliest deadline of all connections, or for an endpoint that sent [far ahead](Lead) of what it
-//! hears to go on.
+//! hears to go on; while an answer is to come at once ([`dialogue`](quic_udp::dialogue)) it does not wait.
 
 use crate::remote::{Remote, WakeList};
 use mio::event::Event as Readiness;
@@ -23,9 +23,11 @@ use quic_proto::error::AppError;
 use quic_proto::event::Event;
 use quic_proto::rng::SeededRng;
 use quic_proto::time::Instant as ProtocolTime;
+use quic_udp::dialogue::Dialogue;
 use quic_udp::rhythm::{self, ENOUGH, Lead, RECEIVES, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch, Socket, SocketStats, os};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +60,9 @@ pub struct Endpoint {
     paused_until: Option<ProtocolTime>,
     /// A turn has begun.
     turning: bool,
+    dialogue: Dialogue,
+    /// An answer is to come at once.
+    awake: bool,
     /// No client is accepted and no connection opened any more.
     closing: bool,
     started: Instant,
@@ -122,6 +127,7 @@ impl Endpoint {
     ) -> io::Result<Self> {
         let rng = Box::new(SeededRng::from_seed(os::secret()?));
         let started = Instant::now();
+        let dialogue = Dialogue::new(config.busy_poll_limit());
         let departure_times = config.has_departure_times().then_some(ProtocolTime::EPOCH);
         let socket = Socket::new(socket, departure_times, |socket| Ok(UdpSocket::from_std(socket)))?;
         Ok(Self {
@@ -139,6 +145,8 @@ impl Endpoint {
             lead: Lead::default(),
             paused_until: None,
             turning: false,
+            dialogue,
+            awake: false,
             closing: false,
             started,
             woken: Arc::default(),
@@ -198,13 +206,16 @@ impl Endpoint {
         }
         self.turning = false;
         self.send(now)?;
+        self.awake = self.dialogue.pause(now);
         Ok(None)
     }
 
-    /// How long the loop may wait for events; `None`: for ever; zero: not at all, as there is more to do.
+    /// How long the loop may wait for events; `None`: for ever; zero: not at all, as there is more to do, or an answer is to come at once
+    /// ([`EndpointConfig::busy_poll`]).
     pub fn next_timeout(&self, now: Instant) -> Option<Duration> {
         let more = self.readable || !self.inbox.is_empty();
-        if self.turning || more || (self.unsent && self.writable && self.paused_until.is_none()) {
+        if self.turning || self.awake || more || (self.unsent && self.writable && self.paused_until.is_none())
+        {
             return Some(Duration::ZERO);
         }
         let deadline = self.protocol.next_timeout().into_iter().chain(self.paused_until).min()?;
@@ -353,6 +364,7 @@ impl Endpoint {
             while work < ENOUGH
                 && let Some(datagram) = self.inbox.next_datagram()
             {
+                self.dialogue.received(now, &datagram);
                 self.protocol.handle_datagram(now, datagram);
                 work += self.collect();
             }
@@ -404,10 +416,12 @@ impl Endpoint {
 
     /// Has the protocol write what is to be sent next. Returns whether there is something.
     fn fill(&mut self, now: ProtocolTime) -> bool {
-        let (protocol, lead, segments) = (&mut self.protocol, &mut self.lead, self.socket.max_segments());
+        let (protocol, lead, dialogue) = (&mut self.protocol, &mut self.lead, &mut self.dialogue);
+        let segments = self.socket.max_segments();
         self.unsent = self.outbox.fill(|buf| {
             let transmit = protocol.poll_transmit(now, buf, segments)?;
             lead.sent(transmit.len);
+            dialogue.sent(now, &transmit);
             Some(transmit)
         });
         if !self.unsent {
@@ -425,6 +439,12 @@ impl Endpoint {
     fn watch_for(&mut self, interest: Interest) -> io::Result<()> {
         let Some((registry, token)) = &self.watch else { return Ok(()) };
         registry.reregister(self.socket.io_mut(), *token, interest)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("local", &self.local_addr()).finish_non_exhaustive()
     }
 }
 

@@ -71,7 +71,9 @@ mod remote;
 
 pub use endpoint::{ConnectError, Endpoint, Occurrence};
 pub use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
-pub use quic_proto::connection::Connection;
+pub use quic_proto::connection::{Connection, ConnectionStats, HandshakeInfo};
 pub use quic_proto::endpoint::{AcceptError, ConnectionHandle, Incoming, RouterStats};
+pub use quic_proto::error::{AppError, ConnectionError};
+pub use quic_proto::id::StreamId;
 pub use quic_udp::SocketStats;
 pub use remote::Remote;

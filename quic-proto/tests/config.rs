@@ -47,6 +47,7 @@ fn nor_at_an_endpoint_that_cannot_work() {
     for (config, server) in [
         (new(&[2; 32]).random_cids(25), null_server()),
         (new(&[2; 32]).max_udp_payload_size(0), null_server()),
+        (new(&[2; 32]).busy_poll(Duration::from_millis(1001)), null_server()),
         (new(&[2; 32]).versions(&[]), null_server()),
         (new(&[2; 32]), null_server().address_token_lifetime(Duration::ZERO)),
         (new(&[2; 32]), null_server().max_connections(0)),

@@ -277,6 +277,18 @@ fn nothing_can_be_written_after_a_close() {
 }
 
 #[test]
+fn a_long_reason_arrives_as_text() {
+    let (mut pair, client, _) = Pair::connected(idle(30));
+    let now = pair.now;
+    pair.c(client).close(now, AppError::from(9), format!("a{}", "é".repeat(200)).as_bytes());
+    pair.settle();
+    let Some(ConnectionError::PeerApplication { reason, .. }) = pair.server_closed() else {
+        panic!("{:?}", pair.server_events)
+    };
+    assert_eq!(std::str::from_utf8(reason), Ok(&*format!("a{}", "é".repeat(127))));
+}
+
+#[test]
 fn a_server_that_forgot_resets_its_clients() {
     let (mut pair, client, _) = Pair::connected(idle(30));
     // It starts again with the same secret, from which the tokens are derived.

@@ -48,7 +48,7 @@ fn pair(shards: NonZeroU8, setup: Setup) -> Pair<Tokioed> {
         let any = "127.0.0.1:0".parse().unwrap();
         quic_tokio::Endpoint::sharded(endpoint.clone(), server, any, shards).unwrap()
     });
-    let server = server_end.local_addr().unwrap();
+    let server = server_end.local_addr();
     let end = |mut endpoint: quic_tokio::Endpoint| {
         endpoint.set_default_client_config(client.clone());
         Tokioed { endpoint, server }

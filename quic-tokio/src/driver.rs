@@ -12,6 +12,9 @@
 //! itself, unless that said [a moment](FRESH) ago that there was nothing. And a driver that has sent [far ahead](Lead) of what it hears waits
 //! for a moment, since its peer may be kept from its socket by tasks that work for long.
 //!
+//! While an answer is to come at once ([`dialogue`](quic_udp::dialogue)) the driver has the runtime come back to it, after all other tasks, instead
+//! of sleeping.
+//!
 //! Invariants: what was written to the send buffer stays there until the socket has taken it; meanwhile the protocol is not asked for
 //! more. What was received and not handled waits in the inbox; meanwhile the socket is not asked for more. A driver that lets tasks run first
 //! sends when it runs next, however much came by then. A run is short, so that it shares its thread with the application's tasks, and what
@@ -25,14 +28,16 @@ use crate::socket::Room;
 use crate::state::{Shared, State};
 use crate::wakers::WakeList;
 use quic_proto::time::Instant;
+use quic_udp::dialogue::Dialogue;
 use quic_udp::rhythm::{ENOUGH, Lead, RECEIVES, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch};
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 /// For so long a socket that had nothing more is taken to be empty.
@@ -63,6 +68,8 @@ pub(crate) struct Driver {
     deferred: bool,
     /// The driver goes on without having been woken.
     eager: bool,
+    /// Whether an answer is to come at once.
+    dialogue: Dialogue,
     /// When the socket had nothing more, as far as is known.
     drained: Option<Instant>,
 }
@@ -71,6 +78,8 @@ pub(crate) struct Driver {
 enum Run {
     /// There may be more to do, which can wait until other tasks had their turn.
     Yield,
+    /// There is nothing to do but to wait for an answer, which is to come at once.
+    Watch,
     /// There is nothing to do now.
     Idle,
     /// There will never be anything to do again.
@@ -79,7 +88,7 @@ enum Run {
 
 impl Driver {
     /// The driver of shard `number`. Must be called within a tokio runtime.
-    pub(crate) fn new(shards: Arc<ShardList>, number: usize) -> Self {
+    pub(crate) fn new(shards: Arc<ShardList>, number: usize, busy_poll: Duration) -> Self {
         let shared = Arc::clone(&shards[number]);
         let timer = Box::pin(tokio::time::sleep_until(shared.clock.to_tokio(Instant::EPOCH)));
         Self {
@@ -95,6 +104,7 @@ impl Driver {
             wakes: WakeList::default(),
             deferred: false,
             eager: false,
+            dialogue: Dialogue::new(busy_poll),
             lead: Lead::default(),
             drained: None,
         }
@@ -126,6 +136,7 @@ impl Driver {
         let sent = self.send(cx, now)?;
         Ok(match drained && sent {
             true if over && self.outbox.is_empty() => Run::Over,
+            true if self.dialogue.pause(now) => Run::Watch,
             true => Run::Idle,
             false => Run::Yield,
         })
@@ -168,6 +179,7 @@ impl Driver {
         while work < enough
             && let Some(datagram) = self.inbox.next_datagram()
         {
+            self.dialogue.received(now, &datagram);
             if self.shards.may_be_elsewhere(self.number, &datagram) {
                 drop(state);
                 self.shards.hand_over(self.number, now, datagram);
@@ -182,10 +194,12 @@ impl Driver {
 
     /// Asks the protocol for the next batch to send.
     fn fill(&mut self, state: &mut State, now: Instant) {
-        let (segments, lead) = (self.shared.socket.max_segments(), &mut self.lead);
+        let (lead, dialogue) = (&mut self.lead, &mut self.dialogue);
+        let segments = self.shared.socket.max_segments();
         let filled = self.outbox.fill(|buf| {
             let transmit = state.endpoint.poll_transmit(now, buf, segments)?;
             lead.sent(transmit.len);
+            dialogue.sent(now, &transmit);
             Some(transmit)
         });
         if !filled {
@@ -248,6 +262,7 @@ impl Future for Driver {
         this.shared.lock_quietly().driver_runs(cx.waker());
         this.eager = match this.run(cx) {
             Ok(Run::Yield) => true,
+            Ok(Run::Watch) => this.wait(cx) || watch(cx),
             Ok(Run::Idle) => this.wait(cx),
             Ok(Run::Over) => return Poll::Ready(Ok(())),
             Err(error) => return Poll::Ready(Err(error)),
@@ -257,6 +272,13 @@ impl Future for Driver {
         }
         Poll::Pending
     }
+}
+
+/// Has the runtime come back to this task before it sleeps, once it has looked at its sockets. That is no reason to ask the system beside it.
+fn watch(cx: &mut Context<'_>) -> bool {
+    // The peer may be waiting for this very core.
+    std::thread::yield_now();
+    pin!(yield_now()).poll(cx).is_ready()
 }
 
 impl Drop for Driver {

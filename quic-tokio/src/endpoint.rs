@@ -9,12 +9,12 @@ use crate::error::ConnectError;
 use crate::incoming::Incoming;
 use crate::shards::{ShardList, Waiting};
 use crate::socket::Socket;
-use crate::state::{Clock, IoStats, Shared};
+use crate::state::{Clock, Shared};
 use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_proto::endpoint::{Endpoint as Protocol, RouterStats};
 use quic_proto::error::AppError;
 use quic_proto::rng::SeededRng;
-use quic_udp::{Shards, bind_group, os, steer};
+use quic_udp::{Shards, SocketStats, bind_group, os, steer};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -54,7 +54,8 @@ impl Endpoint {
     /// An endpoint on a socket of the application's making; it accepts connections if `server` is given.
     ///
     /// # Errors
-    /// If the socket cannot be used, or the system gives no randomness.
+    /// If the socket cannot be used (`Unsupported` if the configuration asks for [departure times](EndpointConfig::departure_times) that the
+    /// system does not have), or the system gives no randomness.
     pub fn new(
         config: EndpointConfig,
         server: Option<Arc<ServerConfig>>,
@@ -103,6 +104,7 @@ impl Endpoint {
         let rule = Shards::new(count.ok_or(io::ErrorKind::InvalidInput)?);
         let rule = Some(rule).filter(|rule| rule.count() > 1);
         let (clock, epoch) = (Clock::start(), os::wall_clock());
+        let busy_poll = config.busy_poll_limit();
         let mut shards = Vec::with_capacity(sockets.len());
         let configs = repeat_n((config, server), sockets.len());
         for (number, (socket, (config, server))) in sockets.into_iter().zip(configs).enumerate() {
@@ -114,7 +116,7 @@ impl Endpoint {
         }
         let shards = Arc::new(ShardList::new(shards, rule));
         for number in 0..shards.len() {
-            let driver = Driver::new(Arc::clone(&shards), number);
+            let driver = Driver::new(Arc::clone(&shards), number, busy_poll);
             tokio::spawn(async move {
                 if let Err(error) = driver.await {
                     tracing::error!(%error, "the endpoint's socket failed");
@@ -142,7 +144,7 @@ impl Endpoint {
     /// If the attempt cannot be started. Whether the server answers is what the future tells.
     pub fn connect(&self, addr: SocketAddr, server_name: &str) -> Result<Connecting, ConnectError> {
         let config = self.default_client.as_ref().ok_or(ConnectError::NoDefaultClientConfig)?;
-        self.connect_with(config, addr, server_name)
+        self.connect_with(addr, server_name, config)
     }
 
     /// As [`connect`](Self::connect), with a configuration for this connection.
@@ -151,9 +153,9 @@ impl Endpoint {
     /// If the attempt cannot be started.
     pub fn connect_with(
         &self,
-        config: &ClientConfig,
         addr: SocketAddr,
         server_name: &str,
+        config: &ClientConfig,
     ) -> Result<Connecting, ConnectError> {
         let shared = self.next_shard();
         let path = shared.socket.path_to(addr).ok_or(ConnectError::InvalidRemoteAddress(addr))?;
@@ -207,11 +209,8 @@ impl Endpoint {
     }
 
     /// The address that the socket is bound to.
-    ///
-    /// # Errors
-    /// None at present; the signature leaves room for sockets that do not know.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.first().socket.local_addr())
+    pub fn local_addr(&self) -> SocketAddr {
+        self.first().socket.local_addr()
     }
 
     /// How many connections there are, with those that are closing.
@@ -232,12 +231,15 @@ impl Endpoint {
     }
 
     /// The sockets' work so far: how many datagrams a system call carries, for one.
-    pub fn io_stats(&self) -> IoStats {
-        let mut sum = IoStats::default();
-        for shard in self.shards.iter() {
-            sum.add(&shard.socket.stats(), &shard.lock_quietly());
-        }
+    pub fn socket_stats(&self) -> SocketStats {
+        let mut sum = SocketStats::default();
+        self.shards.iter().for_each(|shard| sum += shard.socket.stats());
         sum
+    }
+
+    /// How many datagrams came to another shard than the one that they belong to.
+    pub fn forwarded_datagrams(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock_quietly().forwarded).sum()
     }
 
     fn first(&self) -> &Shared {

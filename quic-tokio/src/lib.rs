@@ -76,12 +76,11 @@ pub use incoming::{Incoming, IncomingFuture};
 pub use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 pub use quic_proto::connection::{ConnectionStats, HandshakeInfo};
 pub use quic_proto::endpoint::{AcceptError, RouterStats};
-
 pub use quic_proto::error::{AppError, ConnectionError};
 pub use quic_proto::id::StreamId;
+pub use quic_udp::SocketStats;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
-pub use state::IoStats;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

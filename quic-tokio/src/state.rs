@@ -20,7 +20,6 @@ use quic_proto::event::{Event, StreamEvent};
 use quic_proto::id::{Dir, StreamId};
 use quic_proto::time::Instant;
 use quic_proto::util::Slab;
-use quic_udp::SocketStats;
 use quic_udp::rhythm::{self, ENOUGH};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,45 +53,6 @@ impl Clock {
     }
 }
 
-/// Counts of the socket's work since the endpoint was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct IoStats {
-    /// Datagrams given to the system.
-    pub sent_datagrams: u64,
-    /// Bytes of UDP payload in them.
-    pub sent_bytes: u64,
-    /// System calls that took them.
-    pub send_calls: u64,
-    /// Datagrams received.
-    pub received_datagrams: u64,
-    /// Bytes of UDP payload in them.
-    pub received_bytes: u64,
-    /// System calls that gave them.
-    pub receive_calls: u64,
-    /// Datagrams that the system refused to send; for the protocol they are lost on the way.
-    pub refused_datagrams: u64,
-    /// Times that the driver ran.
-    pub driver_runs: u64,
-    /// Datagrams that came to another shard than the one that they belong to.
-    pub forwarded_datagrams: u64,
-}
-
-impl IoStats {
-    /// Adds what a shard did.
-    pub(crate) fn add(&mut self, socket: &SocketStats, state: &State) {
-        self.sent_datagrams += socket.sent_datagrams;
-        self.sent_bytes += socket.sent_bytes;
-        self.send_calls += socket.send_calls;
-        self.received_datagrams += socket.received_datagrams;
-        self.received_bytes += socket.received_bytes;
-        self.receive_calls += socket.receive_calls;
-        self.refused_datagrams += socket.refused_datagrams;
-        self.driver_runs += state.driver_runs;
-        self.forwarded_datagrams += state.forwarded;
-    }
-}
-
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
     /// Of the connections that the application holds a handle of.
@@ -110,7 +70,6 @@ pub(crate) struct State {
     /// Who waits for the last connection to end.
     pub(crate) idle: Waiters,
     /// Times that the driver ran.
-    pub(crate) driver_runs: u64,
     /// Datagrams that came to another shard.
     pub(crate) forwarded: u64,
     /// Clients that the driver told about, by count.
@@ -131,7 +90,6 @@ impl Shared {
             failed: false,
             accepting: Waiters::default(),
             idle: Waiters::default(),
-            driver_runs: 0,
             forwarded: 0,
             incoming_seen: 0,
             driver: None,
@@ -257,7 +215,6 @@ impl State {
 
     /// The driver runs: remembers how to wake it.
     pub(crate) fn driver_runs(&mut self, waker: &Waker) {
-        self.driver_runs += 1;
         self.work = false;
         if !self.driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.driver = Some(waker.clone());

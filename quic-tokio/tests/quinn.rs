@@ -186,7 +186,7 @@ async fn quinn_fetches(way: Way) {
     let certificate = Certificate::new();
     let server =
         Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
-    let addr = way.to(server.local_addr().unwrap()).await;
+    let addr = way.to(server.local_addr()).await;
     tokio::spawn(serve_ours(server.clone()));
     let endpoint = quinn_client(&certificate);
     let connection = soon(endpoint.connect(addr, "localhost").unwrap()).await.unwrap();
@@ -232,7 +232,7 @@ async fn retry_works_between_us() {
     let ours =
         Endpoint::server(common::server(&certificate, TransportConfig::default()), loopback()).unwrap();
     let theirs = quinn_client(&certificate);
-    let connecting = theirs.connect(ours.local_addr().unwrap(), "localhost").unwrap();
+    let connecting = theirs.connect(ours.local_addr(), "localhost").unwrap();
     let accepting = async {
         ours.accept().await.unwrap().retry().unwrap();
         ours.accept().await.unwrap().await.unwrap()

@@ -64,7 +64,7 @@ async fn clients_land_on_both_shards() {
     let (server, client) = (sharded(&certificate), client_of(&certificate));
     let mut connections = Vec::new();
     for number in 0..40 {
-        let connecting = client.connect(server.local_addr().unwrap(), "localhost").unwrap();
+        let connecting = client.connect(server.local_addr(), "localhost").unwrap();
         let connection = soon(connecting).await.unwrap();
         echo(&connection, number).await;
         connections.push(connection);
@@ -72,7 +72,7 @@ async fn clients_land_on_both_shards() {
     let accepted: Vec<_> = server.shard_stats().iter().map(|shard| shard.accepted).collect();
     assert!(accepted.len() == 2 && accepted.iter().all(|count| *count > 0), "{accepted:?}");
     assert_eq!((server.stats().accepted, server.open_connections()), (40, 40));
-    assert_eq!(server.io_stats().forwarded_datagrams, 0);
+    assert_eq!(server.forwarded_datagrams(), 0);
     server.close(AppError::from(1), b"enough");
     soon(server.wait_idle()).await;
     for connection in connections {
@@ -127,7 +127,7 @@ impl Nat {
 async fn a_client_that_moves_still_reaches_its_shard() {
     let certificate = Certificate::new();
     let (server, client) = (sharded(&certificate), client_of(&certificate));
-    let nat = Nat::before(server.local_addr().unwrap()).await;
+    let nat = Nat::before(server.local_addr()).await;
     let connection = soon(client.connect(nat.address, "localhost").unwrap()).await.unwrap();
     for round in 0..12 {
         echo(&connection, round).await;
@@ -136,7 +136,7 @@ async fn a_client_that_moves_still_reaches_its_shard() {
     assert_eq!(server.stats().accepted, 1);
     let routed: Vec<_> = server.shard_stats().iter().map(|shard| shard.routed).collect();
     assert_eq!(routed.iter().filter(|count| **count > 0).count(), 1, "{routed:?}");
-    assert_eq!(server.io_stats().forwarded_datagrams, 0, "the kernel knew");
+    assert_eq!(server.forwarded_datagrams(), 0, "the kernel knew");
 }
 
 /// Where the kernel does not know the rule, it spreads by addresses, and shards forward.
@@ -148,7 +148,7 @@ async fn shards_forward_what_the_kernel_does_not_steer() {
     let server = Endpoint::on_sockets(EndpointConfig::new(&[9; 32]), Some(config), sockets).unwrap();
     serve(&server);
     let client = client_of(&certificate);
-    let nat = Nat::before(server.local_addr().unwrap()).await;
+    let nat = Nat::before(server.local_addr()).await;
     for round in 0..30 {
         // Whether the address leads to the shard is a toss of a coin, each time.
         let connection = soon(client.connect(nat.address, "localhost").unwrap()).await.unwrap();
@@ -158,7 +158,7 @@ async fn shards_forward_what_the_kernel_does_not_steer() {
     }
     assert_eq!(server.stats().accepted, 30);
     assert!(server.shard_stats().iter().all(|shard| shard.routed > 0));
-    assert!(server.io_stats().forwarded_datagrams > 0);
+    assert!(server.forwarded_datagrams() > 0);
 }
 
 /// An endpoint that opens connections has them in all its shards too.
@@ -171,7 +171,7 @@ async fn connections_are_opened_in_turn() {
     opener.set_default_client_config(client(&certificate, TransportConfig::default()));
     let opener = Arc::new(opener);
     for round in 0..4 {
-        let connecting = opener.connect(plain.local_addr().unwrap(), "localhost").unwrap();
+        let connecting = opener.connect(plain.local_addr(), "localhost").unwrap();
         echo(&soon(connecting).await.unwrap(), round).await;
     }
     assert!(opener.shard_stats().iter().all(|shard| shard.routed > 0));

@@ -99,7 +99,7 @@ async fn a_large_transfer_both_ways() {
     }
     assert_eq!(at, SIZE);
     assert_eq!(soon(writer).await.unwrap(), None, "the peer has it all");
-    let io = pair.client.io_stats();
+    let io = pair.client.socket_stats();
     assert!(io.sent_datagrams > SIZE as u64 / 1500 && io.received_datagrams > SIZE as u64 / 1500, "{io:?}");
     assert!(io.send_calls < io.sent_datagrams, "datagrams go out in batches: {io:?}");
 }
@@ -141,7 +141,7 @@ async fn both_ends_on_one_dual_stack_socket() {
         Err(error) => panic!("{error}"),
     };
     endpoint.set_default_client_config(common::client(&certificate, TransportConfig::default()));
-    let port = endpoint.local_addr().unwrap().port();
+    let port = endpoint.local_addr().port();
     for host in ["127.0.0.1", "::1"] {
         let addr = std::net::SocketAddr::new(host.parse().unwrap(), port);
         let connecting = endpoint.connect(addr, "localhost").unwrap();

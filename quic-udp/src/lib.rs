@@ -12,7 +12,8 @@
 //!
 //! Where the system can, datagrams leave at the times that they name ([`Socket::new`]).
 //!
-//! [`rhythm`] has the measures that all adapters share: how much is received, handed out and sent in a turn.
+//! [`rhythm`] has the measures that all adapters share: how much is received, handed out and sent in a turn; [`dialogue`] tells when a thread
+//! had better look at its socket again than sleep.
 //!
 //! [`Shards`] spread the connections of one port over several sockets, one for each core.
 //!
@@ -49,6 +50,7 @@ mod departures;
 #[cfg(not(target_os = "linux"))]
 #[path = "departures_elsewhere.rs"]
 mod departures;
+pub mod dialogue;
 pub mod os;
 mod receive;
 pub mod rhythm;

@@ -92,7 +92,7 @@ async fn measure(server: Server, load: Load, certificate: &Certificate) -> Resul
         Server::Tokio => {
             let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into())?;
             tokio::spawn(accept(endpoint.clone()));
-            (endpoint.local_addr()?, Some(endpoint))
+            (endpoint.local_addr(), Some(endpoint))
         }
     };
     let clients = connect(address, load).await?;

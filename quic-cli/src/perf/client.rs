@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
-    if args.client.version == Version::Q044 && args.load.connections_at_once() > 1 {
+    if args.client.end.version == Version::Q044 && args.load.connections_at_once() > 1 {
         let what = "connections of Q044 between two ports cannot be told apart: one at a time (--at-once 1 for handshake)";
         return Err(Failure::Usage(what.to_owned()));
     }
@@ -49,11 +49,11 @@ impl quic_perf::Client for Ours {
     type Connection = Link;
 
     async fn connect(&self) -> Result<Link, Error> {
-        Ok(Link(self.endpoint.connect_with(&self.config, self.address, &self.host)?.await?))
+        Ok(Link(self.endpoint.connect_with(self.address, &self.host, &self.config)?.await?))
     }
 
     fn datagrams(&self) -> Option<Datagrams> {
-        Some(datagrams(&self.endpoint.io_stats()))
+        Some(datagrams(&self.endpoint.socket_stats()))
     }
 }
 

@@ -11,12 +11,10 @@ use crate::failure::Failure;
 use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
-use crate::version::Version;
 use quic_perf::{Load, units};
-use quic_tokio::{Connection, IoStats};
+use quic_tokio::{Connection, SocketStats};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
-use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(clap::Subcommand, Debug)]
@@ -38,33 +36,14 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// The address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "[::]:4433")]
-    listen: SocketAddr,
-    /// The certificate chain; without it a self-signed one is made
-    #[arg(long, value_name = "PEM", requires = "key")]
-    cert: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "PEM", requires = "cert")]
-    key: Option<PathBuf>,
-    /// The versions of QUIC
-    #[arg(long, value_name = "V", default_value = "v1")]
-    version: Version,
-    /// The congestion controller: cubic, cubic-tolerant (stands random loss), newreno or bbr
-    #[arg(long, value_name = "ALGORITHM", default_value = "cubic")]
-    cc: quic_proto::congestion::Algorithm,
-    /// Receive windows of streams and of the connection
-    #[arg(long, value_name = "SIZE", value_parser = units::size)]
-    window: Option<u64>,
+    #[command(flatten)]
+    server: args::Server,
     /// How many streams a client may have at once
     #[arg(long, value_name = "N", default_value_t = quic_perf::STREAMS)]
     streams: u64,
     /// Spread the connections over so many sockets, each with a task that drives it
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU8,
-    /// The largest UDP payload to send, in bytes
-    #[arg(long, value_name = "N", default_value = "1452")]
-    mtu: u16,
     /// Leave the pacing to the kernel: the interface must have the queueing discipline fq
     #[arg(long)]
     departure_times: bool,
@@ -87,7 +66,7 @@ pub(crate) struct ClientArgs {
 #[derive(clap::Args, Debug)]
 pub(crate) struct PathArgs {
     /// The address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = args::socket_address)]
     listen: SocketAddr,
     /// The server
     #[arg(value_name = "ADDR")]
@@ -141,7 +120,7 @@ fn add_waits(connection: &Connection, sum: &mut quic_perf::Waited) {
     }
 }
 
-fn datagrams(io: &IoStats) -> quic_perf::Datagrams {
+fn datagrams(io: &SocketStats) -> quic_perf::Datagrams {
     quic_perf::Datagrams {
         sent: io.sent_datagrams,
         send_calls: io.send_calls,

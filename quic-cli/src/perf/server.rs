@@ -2,37 +2,27 @@
 
 use super::{ServerArgs, add_waits, datagrams};
 use crate::failure::Failure;
-use crate::serve::{say, secret};
+use crate::serve::{listen, say};
 use crate::tls;
 use bytes::Bytes;
 use quic_perf::{Error, RecvHalf, SendHalf, Service};
 use quic_proto::config::TransportConfig;
-use quic_tokio::{AppError, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream};
+use quic_tokio::{AppError, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use std::sync::Arc;
 
 pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
-    let identity = match (&args.cert, &args.key) {
-        (Some(cert), Some(key)) => tls::identity(cert, key)?,
-        _ => tls::self_signed()?,
-    };
-    let mut transport = TransportConfig::default().congestion(args.cc).max_bidi_streams(args.streams);
-    transport = transport.max_uni_streams(args.streams).mtu_ceiling(args.mtu);
-    if let Some(window) = args.window {
-        transport = transport.stream_window(window, window).connection_window(window, window);
-    }
-    let config = args.version.server(identity, quic_perf::ALPN, None)?;
-    let config = config.transport(transport.build()?).build()?;
-    let endpoint_config = EndpointConfig::new(&secret()?).departure_times(args.departure_times);
-    let endpoint = Endpoint::sharded(endpoint_config, Some(config), args.listen, args.shards);
-    let endpoint = endpoint.map_err(Failure::io(format!("cannot listen on {}", args.listen)))?;
-    let address = endpoint.local_addr().map_err(Failure::io("the socket has no address"))?;
-    say(&format!("listening on {address}"));
+    let identity = tls::identity(&args.server)?.map_or_else(tls::self_signed, Ok)?;
+    let limits =
+        |transport: TransportConfig| transport.max_bidi_streams(args.streams).max_uni_streams(args.streams);
+    let config = tls::server(&args.server.end, identity, quic_perf::ALPN, limits)?;
+    let departing = args.server.end.version.endpoint()?.departure_times(args.departure_times);
+    let endpoint = listen(departing, config, args.server.listen, args.shards)?;
     let service = Arc::new(Service::default());
     tokio::select! {
         () = accept(&endpoint, &service) => {}
         () = quic_perf::told_to_stop() => {}
     }
-    let report = service.report(Some(datagrams(&endpoint.io_stats())));
+    let report = service.report(Some(datagrams(&endpoint.socket_stats())));
     say(if args.json { report.to_json() } else { report.to_string() }.trim_end());
     endpoint.close(AppError::from(0), b"the server stops");
     endpoint.wait_idle().await;

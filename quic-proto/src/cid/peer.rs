@@ -1,6 +1,6 @@
 //! The connection ids that the peer issued: what we may address it by.
 //!
-//! Owns the ids with their reset tokens, which of them are in use, and the retirements (`RETIRE_CONNECTION_ID`) that are owed or not
+//! Owns the ids with their reset tokens, which of them are in use and were sent to, and the retirements (`RETIRE_CONNECTION_ID`) that are owed or not
 //! yet acknowledged.
 //!
 //! Invariants: at most as many ids as our `active_connection_id_limit` are active and one of them is current; an id that was retired
@@ -22,6 +22,8 @@ const MAX_OUT_OF_ORDER: usize = 64;
 #[derive(Debug)]
 pub struct PeerCids {
     active: SmallVec<[Known; 3]>,
+    /// There is an id that a path has and that no packet went to yet.
+    unsent: bool,
     /// Sequence number of the id that the active path uses.
     current: u64,
     /// Our `active_connection_id_limit`.
@@ -39,7 +41,10 @@ struct Known {
     sequence: u64,
     cid: Cid,
     token: Option<ResetToken>,
+    /// A path has it.
     used: bool,
+    /// A packet went to it.
+    sent: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +58,8 @@ impl PeerCids {
     /// The peer is addressed by `cid`, sequence number 0. We told it that we keep `limit` ids, at least 2 (RFC 9000 §18.2).
     pub fn new(cid: Cid, limit: u64) -> Self {
         Self {
-            active: SmallVec::from_iter([Known { sequence: 0, cid, token: None, used: true }]),
+            active: SmallVec::from_iter([Known { sequence: 0, cid, token: None, used: true, sent: false }]),
+            unsent: true,
             current: 0,
             limit: usize::try_from(limit).unwrap_or(usize::MAX).clamp(2, MAX_RETIRING / 2),
             retire_prior_to: 0,
@@ -67,6 +73,8 @@ impl PeerCids {
     pub fn replace_initial(&mut self, cid: Cid) {
         if let Some(first) = self.active.iter_mut().find(|known| known.sequence == 0) {
             first.cid = cid;
+            first.sent = false;
+            self.unsent = true;
         }
     }
 
@@ -100,6 +108,7 @@ impl PeerCids {
         }
         let spare = self.active.iter_mut().filter(|known| !known.used).min_by_key(|known| known.sequence)?;
         spare.used = true;
+        self.unsent = true;
         Some(spare.sequence)
     }
 
@@ -107,6 +116,7 @@ impl PeerCids {
     pub fn make_current(&mut self, sequence: u64) {
         if let Some(known) = self.active.iter_mut().find(|known| known.sequence == sequence) {
             known.used = true;
+            self.unsent |= !known.sent;
             self.current = sequence;
         }
     }
@@ -160,7 +170,7 @@ impl PeerCids {
             // frame MUST send a corresponding RETIRE_CONNECTION_ID frame …, unless it has already done so".
             self.owe_retirement(sequence)?;
         } else if new {
-            self.active.push(Known { sequence, cid, token: Some(token), used: false });
+            self.active.push(Known { sequence, cid, token: Some(token), used: false, sent: false });
         }
         // RFC 9000 §5.1.1: "if the number of active connection IDs exceeds the value advertised in its active_connection_id_limit
         // transport parameter, an endpoint MUST close the connection with an error of type CONNECTION_ID_LIMIT_ERROR".
@@ -191,10 +201,24 @@ impl PeerCids {
         self.retiring.retain(|retiring| retiring.sequence != sequence);
     }
 
-    /// The reset tokens that end the connection. RFC 9000 §10.3.1: "An endpoint MUST NOT check for any stateless reset tokens associated
-    /// with connection IDs it has not used or for connection IDs that have been retired."
-    pub fn reset_tokens(&self) -> impl Iterator<Item = ResetToken> + '_ {
-        self.active.iter().filter(|known| known.used).filter_map(|known| known.token)
+    /// Whether an id that a path has waits for its first packet. Asked with every packet.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent
+    }
+
+    /// A packet went to the id with this sequence number.
+    pub fn on_sent(&mut self, sequence: u64) {
+        if let Some(known) = self.active.iter_mut().find(|known| known.sequence == sequence) {
+            known.sent = true;
+        }
+        self.unsent = self.active.iter().any(|known| known.used && !known.sent);
+    }
+
+    /// The reset token of the id with this sequence number. RFC 9000 §10.3.1: "An endpoint MUST NOT check for any stateless reset tokens
+    /// associated with connection IDs it has not used or for connection IDs that have been retired."
+    pub fn reset_token(&self, sequence: u64) -> Option<ResetToken> {
+        let known = self.active.iter().find(|known| known.sequence == sequence)?;
+        known.token.filter(|_| known.sent)
     }
 
     /// Whether the peer is addressed without an id.
@@ -318,12 +342,10 @@ mod tests {
         assert_eq!(cids.next_for_new_path(), None);
         assert_eq!(give(&mut cids, 1, 0), Ok(false));
         assert_eq!(give(&mut cids, 1, 0), Ok(false), "a duplicate is no error");
-        assert_eq!(cids.reset_tokens().count(), 0, "not used, not checked");
         assert_eq!(cids.next_for_new_path(), Some(1));
         assert_eq!(cids.next_for_new_path(), None);
         cids.make_current(1);
         assert_eq!(cids.current(), cid(1));
-        assert_eq!(cids.reset_tokens().collect::<Vec<_>>(), [ResetToken([1; 16])]);
         cids.retire(1).unwrap();
         assert_eq!(cids.peek_retire(), None, "the current id stays");
         cids.retire(0).unwrap();
@@ -333,6 +355,26 @@ mod tests {
         cids.on_acked(0);
         cids.on_lost(0);
         assert_eq!(cids.peek_retire(), None);
+    }
+
+    #[test]
+    fn a_token_counts_from_the_first_packet_until_its_id_is_retired() {
+        let mut cids = PeerCids::new(cid(0), 4);
+        cids.on_sent(0);
+        assert_eq!(cids.reset_token(0), None, "it has none yet");
+        cids.set_initial_token(ResetToken([9; 16]));
+        assert_eq!(cids.reset_token(0), Some(ResetToken([9; 16])));
+        give(&mut cids, 1, 0).unwrap();
+        assert_eq!(cids.next_for_new_path(), Some(1));
+        assert_eq!(cids.reset_token(1), None, "chosen, but nothing was sent there");
+        cids.on_sent(1);
+        assert_eq!(cids.reset_token(1), Some(ResetToken([1; 16])));
+        cids.retire(1).unwrap();
+        cids.on_sent(1);
+        assert_eq!(cids.reset_token(1), None);
+        // What was sent to the id that the client made up says nothing of the server's.
+        cids.replace_initial(cid(7));
+        assert_eq!(cids.reset_token(0), None);
     }
 
     #[test]

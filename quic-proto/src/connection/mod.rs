@@ -18,6 +18,7 @@ pub(crate) use new::ConnectionInit;
 use crate::cid::Notice;
 use crate::engine::Engine;
 use crate::engine::lifecycle::CloseFrame;
+use crate::engine::moves::PeerReset;
 pub use crate::engine::stats::{ConnectionStats, Counters, FrameCounts, PathStats, TrafficStats, Waited};
 use crate::error::{AppError, ConnectionError};
 use crate::event::Event;
@@ -30,6 +31,7 @@ use crate::time::Instant;
 use bytes::Bytes;
 use family::Family;
 use negotiate::SecondStart;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 
 /// A QUIC connection as a state machine. See the [crate's page](crate) for the loop around it.
@@ -46,8 +48,8 @@ pub struct Connection {
     first_id_released: bool,
     /// A close that waits for what was finished to be delivered.
     pending_close: Option<CloseFrame>,
-    /// The reset token under which the endpoint knows the peer.
-    announced_token: Option<(SocketAddr, ResetToken)>,
+    /// The peer's reset tokens that the endpoint knows, by what they are called.
+    announced_resets: SmallVec<[(u32, u64); 1]>,
     drained_reported: bool,
     local_cid: Cid,
     /// Around all that is logged of this connection; empty, and free, if nothing listens.
@@ -66,7 +68,7 @@ pub(crate) enum EndpointEventKind {
     ReleaseAddress,
     ReleaseFirstId,
     AddResetToken { remote: SocketAddr, token: ResetToken },
-    RemoveResetToken { remote: SocketAddr, token: ResetToken },
+    ClearResetTokens,
     Drained,
 }
 
@@ -103,17 +105,7 @@ impl Connection {
                 Notice::Retired(cid) => EndpointEventKind::RemoveCid(cid),
             }));
         }
-        let remote = self.engine.paths.active().tuple.remote;
-        let token = self.engine.peer_cids.reset_tokens().next().map(|token| (remote, token));
-        if token != self.announced_token {
-            let kind = match self.announced_token.take() {
-                Some((remote, token)) => EndpointEventKind::RemoveResetToken { remote, token },
-                None => {
-                    self.announced_token = token;
-                    let (remote, token) = token?;
-                    EndpointEventKind::AddResetToken { remote, token }
-                }
-            };
+        if let Some(kind) = self.poll_reset_token() {
             return Some(EndpointEvent(kind));
         }
         // What comes after the end is of no use; another connection to the same peer need not wait for it.
@@ -130,6 +122,24 @@ impl Connection {
             return Some(EndpointEvent(EndpointEventKind::Drained));
         }
         None
+    }
+
+    /// What the endpoint does not know yet of the peer's reset tokens. It is told of one after the other; once those that it knows are no longer
+    /// what is there, all over again.
+    fn poll_reset_token(&mut self) -> Option<EndpointEventKind> {
+        let only = self.announced_resets.first().copied();
+        if self.announced_resets.len() <= 1 && self.engine.is_only_reset(only) {
+            return None;
+        }
+        let mut resets = self.engine.resets();
+        let known = |name| resets.next().is_some_and(|reset| reset.name == name);
+        if !self.announced_resets.iter().copied().all(known) {
+            self.announced_resets.clear();
+            return Some(EndpointEventKind::ClearResetTokens);
+        }
+        let PeerReset { name, remote, token } = resets.next()?;
+        self.announced_resets.push(name);
+        Some(EndpointEventKind::AddResetToken { remote, token })
     }
 
     /// Opens a stream. If the peer's limit does not permit it now, [`StreamEvent::Available`](crate::event::StreamEvent) tells when it does;

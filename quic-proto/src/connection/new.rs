@@ -13,6 +13,7 @@ use crate::invariants::Version;
 use crate::net::FourTuple;
 use crate::rng::Rng;
 use crate::time::{Instant, UnixTime};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What an endpoint gives each connection.
@@ -92,7 +93,7 @@ impl Connection {
             released: false,
             first_id_released: false,
             pending_close: None,
-            announced_token: None,
+            announced_resets: SmallVec::new(),
             drained_reported: false,
             local_cid,
             span,

@@ -1,6 +1,7 @@
 //! A datagram comes in: credit for its sender, packets to the family, and the path that it came on.
 
 use super::Connection;
+use crate::id::ResetToken;
 use crate::net::{Datagram, FourTuple};
 use crate::time::Instant;
 
@@ -28,12 +29,21 @@ impl Connection {
         self.engine.stats.received.bytes += len;
         self.engine.lifecycle.on_datagram();
         let Some(place) = self.admit(path, len) else { return };
+        // It must be read before packets are opened in place.
+        let token = payload.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
         let opened = self.family.receive(&mut self.engine, now, ecn, payload);
         if opened.authentic {
-            if place == Place::Elsewhere {
-                self.engine.on_other_path(path, len, opened);
+            match place {
+                Place::Active => self.engine.on_active_path(opened),
+                Place::Elsewhere => self.engine.on_other_path(path, len, opened),
             }
             self.take_challenges(path);
+        } else if let Some(token) = token {
+            // RFC 9000 §10.3.1: "Endpoints MAY skip this check if any packet from a datagram is successfully processed. However, the comparison
+            // MUST be performed when the first packet in an incoming datagram either cannot be associated with a connection or cannot be
+            // decrypted." §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
+            // versions might allow the use of a long header."
+            self.engine.on_unopened(path.remote, token);
         }
         if self.second_start.is_some() {
             if opened.authentic {

@@ -180,11 +180,10 @@ impl Demux {
 
     /// RFC 9000 §10.3.1: "An endpoint MUST NOT check for any stateless reset tokens associated with connection IDs it has not used or
     /// for connection IDs that have been retired."
-    pub(super) fn remove_reset(&mut self, handle: ConnectionHandle, remote: SocketAddr, token: ResetToken) {
+    pub(super) fn clear_resets(&mut self, handle: ConnectionHandle) {
         let Some(routes) = routes(&mut self.entries, handle) else { return };
-        if let Some(at) = routes.resets.iter().position(|own| *own == (remote, token)) {
-            routes.resets.swap_remove(at);
-            self.resets.remove(&(remote, token));
+        for reset in std::mem::take(&mut routes.resets) {
+            self.resets.remove(&reset);
         }
     }
 

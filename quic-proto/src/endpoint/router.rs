@@ -279,9 +279,7 @@ impl Router {
             EndpointEventKind::AddResetToken { remote, token } => {
                 self.demux.add_reset(handle, remote, token);
             }
-            EndpointEventKind::RemoveResetToken { remote, token } => {
-                self.demux.remove_reset(handle, remote, token);
-            }
+            EndpointEventKind::ClearResetTokens => self.demux.clear_resets(handle),
             EndpointEventKind::Drained => self.demux.clear(handle),
         }
     }

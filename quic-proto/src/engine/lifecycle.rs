@@ -27,6 +27,17 @@ pub enum CloseFrame {
     },
 }
 
+/// Longer reasons are cut: the frame must fit the smallest datagram, beside packets of lower levels.
+const MAX_REASON: usize = 256;
+
+/// As much of a reason as is sent. RFC 9000 §19.19: it "SHOULD be a UTF-8 encoded string", so that no character is cut in two.
+pub fn sent_reason(reason: &[u8]) -> &[u8] {
+    let continues = |at: usize| reason.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    // A character has four bytes at most; what is no text may be cut anywhere.
+    let end = (MAX_REASON - 3..=MAX_REASON).rev().find(|at| !continues(*at)).unwrap_or(MAX_REASON);
+    &reason[..reason.len().min(end)]
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum State {
     #[default]
@@ -167,6 +178,21 @@ mod tests {
         assert!(!life.abandon(ConnectionError::TimedOut));
         assert_eq!(life.reason(), Some(&ConnectionError::LocallyClosed));
         assert!(life.is_drained());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let sent = |reason: &str| std::str::from_utf8(sent_reason(reason.as_bytes())).map(str::len);
+        for character in ["a", "é", "€", "𝄞"] {
+            for before in 0..4 {
+                let reason = "-".repeat(before) + &character.repeat(300);
+                let whole = (MAX_REASON - before) / character.len() * character.len() + before;
+                assert_eq!(sent(&reason), Ok(whole), "{before} before {character}");
+                let short = &reason[..whole];
+                assert_eq!(sent(short), Ok(whole));
+            }
+        }
+        assert_eq!((sent_reason(b"").len(), sent_reason(&[0x80; 300]).len()), (0, MAX_REASON));
     }
 
     #[test]

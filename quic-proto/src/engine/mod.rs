@@ -15,7 +15,7 @@ pub mod crypto_stream;
 pub mod family;
 pub mod intents;
 pub mod lifecycle;
-mod moves;
+pub mod moves;
 pub mod packet;
 pub mod probes;
 pub mod settle;

@@ -77,4 +77,6 @@ pub struct Opened {
     pub moves: bool,
     /// It came to another id of ours than the packet before: the peer uses a fresh one on a path of its choice (RFC 9000 §9.5).
     pub fresh_id: bool,
+    /// The spin bit of the 1-RTT packet in it, if that has the highest number so far.
+    pub spin: Option<bool>,
 }

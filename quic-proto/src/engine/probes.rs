@@ -25,6 +25,8 @@ pub struct Probe {
     pub generation: u32,
     /// The peer's id to use.
     pub dcid: Cid,
+    /// The path's spin bit.
+    pub spin: bool,
     /// Its size in bytes.
     pub size: usize,
     /// A challenge to send.
@@ -63,6 +65,7 @@ impl Engine {
                 tuple: path.tuple,
                 generation: path.generation,
                 dcid,
+                spin: path.spin.value(),
                 size,
                 challenge,
                 response,
@@ -86,8 +89,8 @@ impl Engine {
             return None;
         }
         let token = Some(path.mtu.on_probe_sent(size as u16));
-        let (tuple, generation) = (path.tuple, path.generation);
-        Some(Probe { tuple, generation, dcid, size, challenge: None, response: None, token })
+        let (tuple, generation, spin) = (path.tuple, path.generation, path.spin.value());
+        Some(Probe { tuple, generation, dcid, spin, size, challenge: None, response: None, token })
     }
 
     /// When the next challenge can leave, or a validation fails.

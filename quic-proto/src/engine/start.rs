@@ -6,7 +6,7 @@ use crate::config::TransportConfig;
 use crate::crypto::token::ResetKey;
 use crate::id::{Cid, PacketNumber, Side, SpaceId};
 use crate::net::FourTuple;
-use crate::path::{self, Path, PathConfig, PathSet};
+use crate::path::{self, Path, PathConfig, PathSet, SpinBit};
 use crate::recovery::{AckTracker, Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::streams::{StreamRules, Streams, StreamsConfig};
@@ -115,10 +115,12 @@ impl EngineInit {
             initial_rtt: config.initial_rtt.min(rules.max_initial_rtt),
             mtu_ceiling: config.mtu_ceiling.min(rules.max_datagram),
             ecn: rules.ecn,
+            spin_bit: config.spin_bit,
             departure_times: self.departure_times,
         };
         let cc = config.congestion.build(path::BASE, &mut *self.rng);
-        let path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
+        let mut path = Path::new(self.path, 0, cc, &path_config, side.is_client() || validated);
+        path.spin = SpinBit::new(config.spin_bit, &mut *self.rng);
         let delayed = AckTracker::delayed(config.max_ack_delay);
         let acks = match rules.single_space {
             true => PerSpace::single(delayed),

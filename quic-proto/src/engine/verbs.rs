@@ -65,6 +65,9 @@ impl Engine {
                 self.last_activity = self.now;
             }
         }
+        if self.peer_cids.has_unsent() {
+            self.on_first_to_id(generation);
+        }
         let in_flight = packet.in_flight;
         let path = self.paths.active_mut();
         let drained = in_flight && !self.streams.can_send();
@@ -147,7 +150,7 @@ impl Engine {
             let current = self.peer_cids.current_sequence();
             for path in self.paths.iter_mut() {
                 if self.peer_cids.cid(path.peer_cid).is_none() {
-                    path.peer_cid = current;
+                    path.use_cid(current, &mut *self.rng);
                 }
             }
         }

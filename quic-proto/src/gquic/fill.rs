@@ -7,13 +7,11 @@ use super::{Gquic, close, handshake, log};
 use crate::codec::Writer;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
+use crate::engine::lifecycle::sent_reason;
 use crate::engine::packet::{PacketWriter, Sent};
 use crate::engine::probes::Probe;
 use crate::id::{Cid, PacketNumber, SpaceId};
 use crate::time::Instant;
-
-/// Longer reasons are cut.
-const MAX_REASON: usize = 256;
 
 /// A packet whose header is written.
 #[derive(Clone, Copy)]
@@ -121,7 +119,7 @@ impl Gquic {
         let mut writer = Writer::new(&mut out[..room]);
         let open = self.header(engine, &mut writer, level, number);
         let (code, reason) = close::frame(&frame);
-        encode::connection_close(&mut writer, code, &reason[..reason.len().min(MAX_REASON)]);
+        encode::connection_close(&mut writer, code, sent_reason(reason));
         engine.stats.sent.frames.connection_close += 1;
         let (sent, len) = PacketWriter::new(writer, number).finish();
         engine.lifecycle.frame_sent();

@@ -24,6 +24,7 @@ use super::wire::{ack, encode};
 use crate::codec::Writer;
 use crate::config::family::{Greeting, ServerFamily, Stranger};
 use crate::crypto::PacketKey;
+use crate::engine::lifecycle::sent_reason;
 use crate::id::{Cid, PacketNumber, Side};
 use crate::invariants::Version;
 use crate::rng::Rng;
@@ -146,8 +147,7 @@ fn answer(len: Option<usize>) -> Greeting {
 
 /// A packet that closes the connection before there is one.
 fn refusal(out: &mut [u8], cid: &Cid, number: PacketNumber, violation: &Violation) -> Option<usize> {
-    let reason = violation.reason.as_bytes();
-    let reason = &reason[..reason.len().min(256)];
+    let reason = sent_reason(violation.reason.as_bytes());
     null_packet(out, cid, number, |w| encode::connection_close(w, violation.code, reason))
 }
 

@@ -11,7 +11,7 @@ use crate::crypto::PacketKey;
 use crate::engine::Engine;
 use crate::engine::packet::Opened;
 use crate::error::ConnectionError;
-use crate::id::{PacketNumber, ResetToken, SpaceId};
+use crate::id::{PacketNumber, SpaceId};
 use crate::invariants::{OfferedVersions, Peeked, Version, peek};
 use crate::time::{Duration, Instant};
 
@@ -26,7 +26,6 @@ const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 struct Place {
     number: TruncatedNumber,
     header_len: usize,
-    short: bool,
     /// What the server's initial keys are diversified with, as the header says.
     nonce: Option<[u8; NONCE_LEN]>,
 }
@@ -62,11 +61,11 @@ impl Gquic {
             let long =
                 header::parse_long(packet, !engine.side).ok().filter(|long| self.is_named(engine, long))?;
             let nonce = long.nonce.copied();
-            return Some(Place { number: long.number, header_len: long.len, short: false, nonce });
+            return Some(Place { number: long.number, header_len: long.len, nonce });
         }
         let short = header::parse_short(packet, !engine.side).ok()?;
         let named = engine.side.is_client() || short.dcid == self.cid;
-        named.then_some(Place { number: short.number, header_len: short.len, short: true, nonce: None })
+        named.then_some(Place { number: short.number, header_len: short.len, nonce: None })
     }
 
     /// Chapter 2.6: "A long header from the server whose source ID is not the client's ID must be dropped."
@@ -132,7 +131,7 @@ impl Gquic {
         let found =
             self.keys.open(number, head, body).or_else(|| self.open_diversified(number, head, body, place));
         let Some((level, len)) = found else {
-            self.on_unopened(engine, packet, place);
+            self.on_unopened(engine, packet);
             return;
         };
         opened.authentic = true;
@@ -177,16 +176,8 @@ impl Gquic {
         })
     }
 
-    /// A packet that no key opens now: it is a reset, or may be opened later, or is dropped.
-    fn on_unopened(&mut self, engine: &mut Engine, packet: &[u8], place: &Place) {
-        // Chapter 2.5: "A client that knows a token compares the last 16 bytes of a short header packet it cannot decrypt."
-        let token = packet.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
-        if place.short
-            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
-        {
-            engine.on_peer_close(ConnectionError::Reset);
-            return;
-        }
+    /// A packet that no key opens now: it may be opened later, or is dropped; whether it is a reset is seen to for all families.
+    fn on_unopened(&mut self, engine: &mut Engine, packet: &[u8]) {
         if self.keys.seen() == Some(Level::ForwardSecure) || !self.stash.push(packet) {
             engine.stats.discarded_packets += 1;
         }

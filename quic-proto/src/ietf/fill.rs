@@ -8,7 +8,7 @@ use crate::codec::{Writer, packet_number};
 use crate::crypto::header_protection;
 use crate::engine::Engine;
 use crate::engine::budget::Allowance;
-use crate::engine::lifecycle::CloseFrame;
+use crate::engine::lifecycle::{CloseFrame, sent_reason};
 use crate::engine::packet::PacketWriter;
 use crate::engine::probes::Probe;
 use crate::error::{TransportError, TransportErrorCode};
@@ -89,7 +89,8 @@ impl Ietf {
         let number = engine.recovery.next_packet_number(space, &mut *engine.rng);
         let room = out.len().saturating_sub(tag_len);
         let mut writer = Writer::new(&mut out[..room]);
-        let open = self.header(engine, &mut writer, level, number, engine.peer_cids.current());
+        let spin = engine.paths.active().spin.value();
+        let open = self.header(engine, &mut writer, level, number, (engine.peer_cids.current(), spin));
         let header_len = writer.len();
         let mut packet = PacketWriter::new(writer, number);
         self.assemble(engine, now, level, allowance, &mut packet);
@@ -113,8 +114,16 @@ impl Ietf {
         end
     }
 
+    /// Writes the header of a packet to this id, with this spin bit if it has one.
     #[inline]
-    fn header(&self, engine: &Engine, writer: &mut Writer<'_>, level: Level, number: u64, dcid: Cid) -> Open {
+    fn header(
+        &self,
+        engine: &Engine,
+        writer: &mut Writer<'_>,
+        level: Level,
+        number: u64,
+        (dcid, spin): (Cid, bool),
+    ) -> Open {
         let number_len = packet_number::encoded_len(number, engine.recovery.largest_acked(level.space()));
         let kind = match level {
             Level::Initial => LongKind::Initial,
@@ -122,7 +131,7 @@ impl Ietf {
             Level::Handshake => LongKind::Handshake,
             Level::OneRtt => {
                 let number_at =
-                    header::encode_short(writer, &dcid, false, self.keys.key_phase(), number, number_len);
+                    header::encode_short(writer, &dcid, spin, self.keys.key_phase(), number, number_len);
                 return Open { level, number, number_at, number_len, length_at: None };
             }
         };
@@ -194,7 +203,7 @@ impl Ietf {
         let number = engine.recovery.next_packet_number(SpaceId::Data, &mut *engine.rng);
         let tag_len = self.keys.tag_len(level);
         let mut writer = Writer::new(&mut out[..probe.size - tag_len]);
-        let open = self.header(engine, &mut writer, level, number, probe.dcid);
+        let open = self.header(engine, &mut writer, level, number, (probe.dcid, probe.spin));
         let mut packet = PacketWriter::new(writer, number);
         let counts = &mut engine.stats.sent.frames;
         if let Some(data) = probe.challenge {
@@ -236,7 +245,8 @@ impl Ietf {
             let packet = &mut out[at..];
             let room = packet.len() - tag_len;
             let mut writer = Writer::new(&mut packet[..room]);
-            let open = self.header(engine, &mut writer, level, number, engine.peer_cids.current());
+            let spin = engine.paths.active().spin.value();
+            let open = self.header(engine, &mut writer, level, number, (engine.peer_cids.current(), spin));
             close_frame(&mut writer, &frame, level);
             // A client's Initial goes in a datagram of full size (§14.1), a short packet must be long enough for its sample.
             let client_initial = level == Level::Initial && engine.side.is_client();
@@ -256,15 +266,11 @@ impl Ietf {
     }
 }
 
-/// Longer reasons are cut: the frame must fit the smallest datagram, beside packets of lower levels.
-const MAX_REASON: usize = 256;
-
 /// CONNECTION_CLOSE as `level` permits it.
 fn close_frame(w: &mut Writer<'_>, frame: &CloseFrame, level: Level) {
     match frame {
         CloseFrame::Transport(error) => {
-            let reason = error.reason.as_bytes();
-            let reason = &reason[..reason.len().min(MAX_REASON)];
+            let reason = sent_reason(error.reason.as_bytes());
             encode::connection_close(w, error.code, error.frame.unwrap_or(0), reason);
         }
         // RFC 9000 §10.2.3: "A CONNECTION_CLOSE of type 0x1d MUST be replaced by a CONNECTION_CLOSE of type 0x1c when sending the frame in
@@ -274,7 +280,7 @@ fn close_frame(w: &mut Writer<'_>, frame: &CloseFrame, level: Level) {
             encode::connection_close(w, TransportErrorCode::APPLICATION_ERROR, 0, b"");
         }
         CloseFrame::Application { code, reason } => {
-            encode::application_close(w, *code, &reason[..reason.len().min(MAX_REASON)]);
+            encode::application_close(w, *code, sent_reason(reason));
         }
     }
 }

@@ -85,10 +85,10 @@ impl Family for Ietf {
     }
 
     fn receive(&mut self, engine: &mut Engine, now: Instant, ecn: Option<Ecn>, payload: &mut [u8]) -> Opened {
-        let opened = self.open_datagram(engine, now, ecn, payload);
+        let mut opened = self.open_datagram(engine, now, ecn, payload);
         if let Some(stash) = &self.stash {
             if !stash.is_empty() {
-                self.open_stashed(engine);
+                opened.spin = self.open_stashed(engine).or(opened.spin);
             }
             if engine.confirmed {
                 self.stash = None;

@@ -11,8 +11,8 @@ use crate::codec::packet_number;
 use crate::crypto::header_protection::{self, Unprotected};
 use crate::engine::Engine;
 use crate::engine::packet::Opened;
-use crate::error::{ConnectionError, TransportError, TransportErrorCode};
-use crate::id::{Cid, Level, ResetToken};
+use crate::error::{TransportError, TransportErrorCode};
+use crate::id::{Cid, Level};
 use crate::net::Ecn;
 use crate::recovery::AckTracker;
 use crate::time::Instant;
@@ -50,40 +50,19 @@ impl Ietf {
         payload: &mut [u8],
     ) -> Opened {
         let mut opened = Opened::default();
-        // It must be read before packets are opened in place.
-        let token = payload.last_chunk::<16>().map(|bytes| ResetToken(*bytes));
-        self.open_packets(engine, received, ecn, payload, &mut opened);
-        // RFC 9000 §10.3.1: "Endpoints MAY skip this check if any packet from a datagram is successfully processed. However, the comparison
-        // MUST be performed when the first packet in an incoming datagram either cannot be associated with a connection or cannot be
-        // decrypted." §10.3: "Endpoints MUST treat any packet ending in a valid stateless reset token as a Stateless Reset, as other QUIC
-        // versions might allow the use of a long header."
-        if !opened.authentic
-            && token.is_some_and(|token| engine.peer_cids.reset_tokens().any(|known| known == token))
-        {
-            engine.on_peer_close(ConnectionError::Reset);
-        }
-        opened
-    }
-
-    fn open_packets(
-        &mut self,
-        engine: &mut Engine,
-        received: Instant,
-        ecn: Option<Ecn>,
-        payload: &mut [u8],
-        opened: &mut Opened,
-    ) {
         let mut envelope = Envelope { len: payload.len(), dcid: None };
         let mut rest = payload;
         while !rest.is_empty() && !engine.lifecycle.is_silent() {
             if rest[0] & header::LONG_FORM == 0 {
-                return self.open_short(engine, received, ecn, rest, envelope.dcid, opened);
+                self.open_short(engine, received, ecn, rest, envelope.dcid, &mut opened);
+                break;
             }
-            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, opened) else {
-                return;
+            let Some(len) = self.open_long(engine, received, ecn, rest, &mut envelope, &mut opened) else {
+                break;
             };
             rest = &mut rest[len..];
         }
+        opened
     }
 
     fn open_short(
@@ -257,7 +236,13 @@ impl Ietf {
             return;
         }
         opened.new = true;
-        self.take_frames(engine, received, ecn, level, number, &body[..len], number >= expected, opened);
+        let newest = number >= expected;
+        let peer_cid = engine.peer_cids.current_sequence();
+        self.take_frames(engine, received, ecn, level, number, &body[..len], newest, opened);
+        // Where the packet has us change the id, the path begins anew (RFC 9000 §17.4).
+        if level == Level::OneRtt && newest && peer_cid == engine.peer_cids.current_sequence() {
+            opened.spin = Some(first & header::SPIN != 0);
+        }
     }
 
     #[allow(
@@ -287,13 +272,16 @@ impl Ietf {
         }
     }
 
-    /// Packets that waited for keys which are here now.
-    pub(super) fn open_stashed(&mut self, engine: &mut Engine) {
+    /// Packets that waited for keys which are here now. The spin bit of the newest one.
+    pub(super) fn open_stashed(&mut self, engine: &mut Engine) -> Option<bool> {
+        let mut spin = None;
         for level in [Level::Handshake, Level::OneRtt] {
             while self.keys.can_open(level) && (level != Level::OneRtt || self.handshake.is_complete()) {
                 let Some(mut stashed) = self.stash.as_mut().and_then(|stash| stash.pop(level)) else { break };
-                self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
+                let opened = self.open_datagram(engine, stashed.received, stashed.ecn, &mut stashed.packet);
+                spin = opened.spin.or(spin);
             }
         }
+        spin
     }
 }

@@ -1,7 +1,7 @@
 //! The network paths of a connection.
 //!
 //! Owns all state that belongs to a pair of addresses and must not leak to another (RFC 9000 §9.4): round-trip time, congestion
-//! control, pacing, MTU, ECN, the anti-amplification credit and path validation. Packets remember the *generation* of the path that
+//! control, pacing, MTU, ECN, the spin bit, the anti-amplification credit and path validation. Packets remember the *generation* of the path that
 //! they were sent on, so that their fate never touches another path.
 //!
 //! Invariants: one path is active; at most one previous and [`MAX_PROBING`] probed paths are kept, whatever addresses a peer (or one who
@@ -12,17 +12,20 @@ mod amplification;
 mod ecn;
 mod mtu;
 mod set;
+mod spin;
 mod validation;
 
 pub use amplification::Amplification;
 pub use ecn::EcnState;
 pub use mtu::{BASE, Mtu};
 pub use set::{MAX_PROBING, NoPath, PathSet, TimedOut};
+pub use spin::SpinBit;
 pub use validation::{Proof, Responses, Validation};
 
 use crate::congestion::{Controller, Pacer};
 use crate::net::FourTuple;
 use crate::recovery::rtt::Rtt;
+use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
 /// What all paths of a connection begin with.
@@ -34,6 +37,8 @@ pub struct PathConfig {
     pub mtu_ceiling: u16,
     /// Whether the socket can set and read ECN codepoints.
     pub ecn: bool,
+    /// Whether the latency spin bit takes part (RFC 9000 §17.4), but for the paths on which it must not.
+    pub spin_bit: bool,
     /// Whether the socket holds datagrams back until they are to leave.
     pub departure_times: bool,
 }
@@ -59,6 +64,8 @@ pub struct Path {
     pub amplification: Amplification,
     /// The ECN validation.
     pub ecn: EcnState,
+    /// The latency spin bit.
+    pub spin: SpinBit,
     /// The path validation in progress.
     pub validation: Option<Validation>,
     /// The responses to the peer's challenges that are owed here.
@@ -86,6 +93,7 @@ impl Path {
             mtu: Mtu::new(config.mtu_ceiling),
             amplification: Amplification::new(validated),
             ecn: EcnState::new(config.ecn),
+            spin: SpinBit::default(),
             validation: None,
             responses: Responses::default(),
         }
@@ -97,6 +105,12 @@ impl Path {
         path.generation = generation;
         path.ecn = self.ecn.for_new_path(config.ecn);
         path
+    }
+
+    /// Packets on the path go to another of the peer's connection ids from now on.
+    pub fn use_cid(&mut self, sequence: u64, rng: &mut dyn Rng) {
+        self.peer_cid = sequence;
+        self.spin.on_new_cid(rng);
     }
 
     /// Begins to validate the path, unless that is under way. `pto` is the larger of the current probe timeout and the new path's.

@@ -31,6 +31,11 @@ impl PathSet {
         Self { active: first, previous: None, probing: SmallVec::new(), generations }
     }
 
+    /// Whether there is no path but the active one.
+    pub fn is_single(&self) -> bool {
+        self.previous.is_none() && self.probing.is_empty()
+    }
+
     /// The path that is in use.
     pub fn active(&self) -> &Path {
         &self.active
@@ -228,6 +233,7 @@ mod tests {
         initial_rtt: Duration::from_millis(333),
         mtu_ceiling: 1452,
         ecn: true,
+        spin_bit: true,
         departure_times: false,
     };
     const PTO: Duration = Duration::from_millis(50);

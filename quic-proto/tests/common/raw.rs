@@ -60,6 +60,8 @@ pub struct Raw {
     pub dcid: Cid,
     /// Where the real end sent its short packets, and to which id of ours.
     pub sent_to: Vec<(FourTuple, Cid)>,
+    /// Where the real end sent its short packets, and their spin bit.
+    pub spins: Vec<(FourTuple, bool)>,
     /// Where the real end sent its datagrams, and how large they were.
     pub sizes: Vec<(FourTuple, usize)>,
     to: FourTuple,
@@ -140,6 +142,7 @@ impl Raw {
             crypto_sent: [0; 3],
             dcid: Cid::new(&ODCID).unwrap(),
             sent_to: Vec::new(),
+            spins: Vec::new(),
             to: FourTuple::to(address(7)),
             offered: Vec::new(),
             first_id: Cid::default(),
@@ -360,6 +363,7 @@ impl Raw {
             let (level, number_at, len) = if rest[0] & 0x80 == 0 {
                 let short = header::parse_short(rest, self.scid.len()).unwrap();
                 self.sent_to.push((self.to, short.dcid));
+                self.spins.push((self.to, rest[0] & header::SPIN != 0));
                 (Level::OneRtt, short.number_offset, rest.len())
             } else {
                 let long = header::parse_long(rest, self.spec).unwrap();

@@ -67,7 +67,7 @@ impl Pair {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.server.local_addr().unwrap()
+        self.server.local_addr()
     }
 
     /// A connection, as the client and as the server hold it.

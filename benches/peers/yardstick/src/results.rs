@@ -24,7 +24,8 @@ buffers of as much where they can be set; 256 streams; TLS 1.3 with a P-256 cert
 TCP's too, whatever the system's default. GSO, GRO, pacing, cipher suites and delays of acknowledgements are as each library has them by
 default. quic, quinn, noq and TCP use rustls with ring; quic is there a second time with its feature `aws-lc-rs`, which puts AWS-LC in ring's
 place, as s2n-quic has it below s2n-tls; quiche uses BoringSSL. All but quiche bring their own sockets; quiche is driven over tokio with GSO
-and GRO by `quiche/src/endpoint.rs`, without pacing. TCP has a connection for each stream. The last columns are the figures of the two builds
+and GRO by `quiche/src/endpoint.rs`, without pacing. quic stays awake for the next answer of a peer that has answered at once (its option
+`busy_poll`, at its default); the others, as they are by default, sleep. TCP has a connection for each stream. The last columns are the figures of the two builds
 of quic against the best of the other QUIC stacks: above 1 is better where more is, below 1 where less is.
 ";
 
