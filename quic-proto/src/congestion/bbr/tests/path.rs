@@ -74,7 +74,7 @@ fn loss_outside_of_a_probe_reduces_to_what_is_delivered() {
 fn what_down_has_sent_tells_nothing_of_the_path() {
     let mut sim = Sim::in_state(State::ProbeBwUp);
     sim.run_until(State::ProbeBwDown);
-    while sim.in_flight > BDP + 2 * MTU {
+    while sim.in_flight > BDP + 5 * MTU {
         sim.step();
     }
     assert_eq!(sim.bbr.state, State::ProbeBwDown);
