@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_on_talking_learns_nothing_of_the_peer_unless_it_had_its_time() {
+        let mut end = End::trusting();
+        end.sends(REQUEST);
+        assert_eq!(end.waits(QUICK), QUICK);
+        // More of ours is a new exchange.
+        assert_eq!(end.exchange(QUICK), QUICK);
+        end.sends(REQUEST);
+        assert_eq!(end.waits(LIMIT), LIMIT);
+        assert_eq!(end.exchange(QUICK), Duration::ZERO, "it did not answer in time");
+    }
+
+    #[test]
     fn bulk_transfers_are_no_dialogue() {
         let mut end = End::trusting();
         // Full datagrams from us, and acknowledgements.
