@@ -3,6 +3,7 @@
 //! The paths are `quic perf path`: rate, delay, loss both ways, and a drop-tail queue of one bandwidth-delay product; for TCP `perf-link` is the
 //! same between TUN devices. Processors are idle for most of it, so that some measurements run at a time and nothing is pinned.
 
+use crate::host::Patience;
 use crate::process::{Bench, Core};
 use crate::stacks::{Kind, Stack};
 use crate::tunnel::Tunnel;
@@ -12,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// How many measurements run at a time.
-const LANES: usize = 3;
+const LANES: u32 = 3;
 
 /// A path.
 pub(crate) struct Path {
@@ -68,8 +69,7 @@ impl Impaired {
         let first = self.all.iter().filter(|one| one.path == 0 && one.family() == family);
         first
             .map(|first| {
-                let same =
-                    |one: &&Goodput| (one.stack, one.controller) == (first.stack, first.controller);
+                let same = |one: &&Goodput| (one.stack, one.controller) == (first.stack, first.controller);
                 self.all.iter().filter(same).collect()
             })
             .collect()
@@ -97,7 +97,14 @@ struct Job<'a> {
 }
 
 /// Measures all stacks with all controllers on all paths. A stack that does not have a controller is left out there.
-pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize, seconds: f64) -> Impaired {
+pub(crate) fn measure(
+    bench: &Bench,
+    patience: &Patience,
+    stacks: &[Stack],
+    link: &str,
+    rounds: usize,
+    seconds: f64,
+) -> Impaired {
     let quic = &stacks[0];
     let mut no_tcp = None;
     let mut is_possible = |stack: &Stack, controller: &str| match stack.kind != Kind::Tcp {
@@ -132,7 +139,8 @@ pub(crate) fn measure(bench: &Bench, stacks: &[Stack], link: &str, rounds: usize
             scope.spawn(|| {
                 loop {
                     let Some(job) = next.lock().expect("no one panics with it").next() else { return };
-                    let run = job.run(bench, quic, seconds).map_err(|error| error.to_string());
+                    let run = patience
+                        .calmest(LANES, || job.run(bench, quic, seconds).map_err(|error| error.to_string()));
                     job.tell(&run);
                     done.lock().expect("no one panics with it").push((job, run));
                 }

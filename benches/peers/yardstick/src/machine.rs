@@ -1,5 +1,6 @@
 //! Where and when it was measured.
 
+use crate::host::Patience;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,13 @@ pub(crate) fn load() -> String {
 }
 
 /// Facts, one a line. `before` is the load of the machine when the measurements began.
-pub(crate) fn facts(root: &Path, before: &str, took: Duration, rounds: usize) -> Vec<String> {
+pub(crate) fn facts(
+    root: &Path,
+    before: &str,
+    took: Duration,
+    rounds: usize,
+    patience: &Patience,
+) -> Vec<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, model)| model);
@@ -30,6 +37,7 @@ pub(crate) fn facts(root: &Path, before: &str, took: Duration, rounds: usize) ->
             "load of the machine before it began: {before} (0 is a quiet one); {rounds} rounds, {:.0} s",
             took.as_secs_f64()
         ),
+        patience.told(),
         format!("`cargo run --release --manifest-path benches/peers/Cargo.toml -p yardstick{args}`"),
     ]
 }

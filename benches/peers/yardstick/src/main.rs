@@ -2,8 +2,10 @@
 //!
 //! Each workload is run by all stacks in turn, round after round, the server pinned to one core and the client to another; what counts is the
 //! median of the rounds. Then files go through impaired paths. `stacks` builds and names the programs, `process` starts and stops them,
-//! `workloads` says what is measured, `impaired` does so for paths, `machine` tells where, `results` and `plot` write.
+//! `workloads` says what is measured, `impaired` does so for paths, `host` has disturbed runs taken again, `machine` tells where, `results` and
+//! `plot` write.
 
+mod host;
 mod impaired;
 mod machine;
 mod plot;
@@ -14,20 +16,21 @@ mod tunnel;
 mod workloads;
 
 use clap::Parser;
+use host::Patience;
 use process::Bench;
-use quic_perf::Error;
+use quic_perf::{Error, units};
 use results::Results;
 use stacks::Stack;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Measure quic and its peers in one run.
 ///
 /// Builds everything first. Without options it writes benches/RESULTS.md and benches/plots/.
 #[derive(Parser, Debug)]
 struct Args {
-    /// Only this workload: download, upload, rr, rr1, mixed, handshake, idle or impaired
+    /// Only this workload: download, upload, jumbo, rr, rr1, mixed, handshake, idle or impaired
     #[arg(long, value_name = "WORKLOAD", value_parser = workloads::NAMES)]
     only: Vec<String>,
     /// Only these stacks (quic is always one of them): quinn, noq, s2n-quic, quiche or tcp
@@ -36,6 +39,9 @@ struct Args {
     /// How many rounds
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// For how long in all to take runs again from which the machine's host took processor time away
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = units::time)]
+    patience: Duration,
     /// One short round of everything, to see whether it works; the figures mean nothing and go to the target folder
     #[arg(long)]
     quick: bool,
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
     let mut args = Args::parse();
     if args.quick {
         args.rounds = 1;
+        args.patience = Duration::ZERO;
     }
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,17 +89,18 @@ fn run(args: &Args) -> Result<(), Error> {
     let bench = Bench::new()?;
     let begun = Instant::now();
     let load = machine::load();
+    let patience = Patience::new(args.patience);
     let mut results = Results::new(&stacks);
     for workload in workloads::ALL.iter().filter(|workload| args.wants(workload.name)) {
         let seconds = if args.quick { 0.3 } else { workload.seconds };
-        results.add(workload, workload.measure(&bench, &stacks, args.rounds, seconds));
+        results.add(workload, workload.measure(&bench, &patience, &stacks, args.rounds, seconds));
     }
     if args.wants("impaired") {
         let seconds = if args.quick { 1.0 } else { 10.0 };
         results.impaired =
-            Some(impaired::measure(&bench, &stacks, &stacks::link(&root), args.rounds.min(3), seconds));
+            Some(impaired::measure(&bench, &patience, &stacks, &stacks::link(&root), args.rounds, seconds));
     }
-    let facts = machine::facts(&root, &load, begun.elapsed(), args.rounds);
+    let facts = machine::facts(&root, &load, begun.elapsed(), args.rounds, &patience);
     std::fs::create_dir_all(out.join("plots"))?;
     std::fs::write(out.join("RESULTS.md"), results.to_markdown(&facts))?;
     results.plot(&out.join("plots"))?;

@@ -42,11 +42,7 @@ pub(crate) fn draw(path: &Path, title: &str, panels: &[Panel]) -> Result<(), Err
             area.draw(&Text::new(name.clone(), (left, top + 4), ("sans-serif", 12)))?;
             let length = value.map_or(0, |value| (f64::from(WIDTH - LABEL - 90) * value / longest) as i32);
             let bar = [(left + LABEL, top + 2), (left + LABEL + length, top + BAR - 4)];
-            let colour = if *ours {
-                RGBColor(31, 119, 180)
-            } else {
-                RGBColor(174, 184, 196)
-            };
+            let colour = if *ours { RGBColor(31, 119, 180) } else { RGBColor(174, 184, 196) };
             area.draw(&Rectangle::new(bar, colour.filled()))?;
             let text = value.map_or("failed".to_owned(), |value| number(value, panel.digits));
             area.draw(&Text::new(text, (left + LABEL + length + 6, top + 4), ("sans-serif", 12)))?;

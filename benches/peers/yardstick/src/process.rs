@@ -133,8 +133,7 @@ impl Bench {
         load: &[String],
     ) -> Result<Running, Error> {
         let mut command = stack.command();
-        command
-            .extend(["client", &to.to_string(), "--json", "--ca", &self.at("ca.pem")].map(str::to_owned));
+        command.extend(["client", &to.to_string(), "--json", "--ca", &self.at("ca.pem")].map(str::to_owned));
         if stack.kind.is_ours() {
             // The certificate is for the name.
             command[stack.command().len() + 1] = format!("localhost:{}", to.port());

@@ -1,5 +1,6 @@
 //! What is measured, and what is read from it.
 
+use crate::host::Patience;
 use crate::process::{Bench, Outcome};
 use crate::stacks::Stack;
 use std::time::Duration;
@@ -146,6 +147,7 @@ impl Workload {
     pub(crate) fn measure(
         &self,
         bench: &Bench,
+        patience: &Patience,
         stacks: &[Stack],
         rounds: usize,
         seconds: f64,
@@ -158,7 +160,9 @@ impl Workload {
             for turn in 0..stacks.len() {
                 // Not always after the same neighbour.
                 let at = (turn + round) % stacks.len();
-                let run = bench.run(&stacks[at], &load, self.mtu, limit).map_err(|error| error.to_string());
+                let run = patience.calmest(1, || {
+                    bench.run(&stacks[at], &load, self.mtu, limit).map_err(|error| error.to_string())
+                });
                 self.tell(round, &stacks[at], &run);
                 runs[at].push(run);
             }
