@@ -6,6 +6,7 @@
 use quic_proto::time::Instant;
 use quic_sim::units::{Probability, Rate};
 use quic_sim::{Link, Pipe, PipeStats, Queue};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,8 +60,8 @@ impl Proxy {
         seed: u64,
     ) -> io::Result<Self> {
         let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-        let front = Arc::new(UdpSocket::bind(listen).await?);
-        let back = Arc::new(UdpSocket::bind(any).await?);
+        let front = bind(listen).await?;
+        let back = bind(any).await?;
         let address = front.local_addr()?;
         let (learn, client) = watch::channel(None);
         let pipe = |seed| Arc::new(Mutex::new(Pipe::new(impairment.link(), seed)));
@@ -81,6 +82,15 @@ impl Proxy {
     pub(crate) fn stats(&self) -> [PipeStats; 2] {
         self.pipes.each_ref().map(|pipe| lock(pipe).stats())
     }
+}
+
+/// A socket that holds what comes while the system has no time for the path: losses are the link's to decide.
+async fn bind(address: SocketAddr) -> io::Result<Arc<UdpSocket>> {
+    const BUFFER: usize = 4 << 20;
+    let socket = UdpSocket::bind(address).await?;
+    // Where the system does not give as much, a busy machine adds losses of its own.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(BUFFER);
+    Ok(Arc::new(socket))
 }
 
 fn lock(pipe: &Mutex<Pipe>) -> std::sync::MutexGuard<'_, Pipe> {
