@@ -38,6 +38,7 @@ pub struct Link {
     mtu: Option<usize>,
     queue: Queue,
     black_outs: Vec<(Duration, Duration)>,
+    stalls: Option<(Duration, Duration)>,
 }
 
 impl Link {
@@ -127,6 +128,14 @@ impl Link {
     #[must_use]
     pub fn queue(mut self, queue: Queue) -> Self {
         self.queue = queue;
+        self
+    }
+
+    /// Now and then, on average `every` after the last time, nothing comes out for up to `up_to`, and then all of it at once and in order:
+    /// a radio that waits for its turn, or a host whose processor another guest has. The queue goes on draining.
+    #[must_use]
+    pub fn stall(mut self, every: Duration, up_to: Duration) -> Self {
+        self.stalls = Some((every, up_to));
         self
     }
 
@@ -224,6 +233,8 @@ pub(crate) struct RunningLink {
     on_wire: Option<Packet>,
     loss: LossState,
     last_arrival: Instant,
+    /// The present stall, or the next one.
+    stall: (Instant, Instant),
     dropped: Vec<Packet>,
     stats: LinkStats,
 }
@@ -237,6 +248,7 @@ impl RunningLink {
             on_wire: None,
             loss: LossState::default(),
             last_arrival: Instant::EPOCH,
+            stall: (Instant::EPOCH, Instant::EPOCH),
             dropped: Vec::new(),
             stats: LinkStats::default(),
         }
@@ -331,12 +343,23 @@ impl RunningLink {
             arrival += self.config.reorder_by;
             self.stats.reordered += 1;
         } else {
-            arrival = arrival.max(self.last_arrival);
+            arrival = self.after_stall(arrival.max(self.last_arrival));
             self.last_arrival = arrival;
         }
         self.stats.passed += 1;
         self.stats.passed_bytes += packet.payload.len() as u64;
         out.push(Effect::Arrives(arrival, packet));
+    }
+
+    /// When what would arrive then does so.
+    fn after_stall(&mut self, arrival: Instant) -> Instant {
+        let Some((every, up_to)) = self.config.stalls else { return arrival };
+        while self.stall.1 <= arrival {
+            let from = self.stall.1 + uniform(&mut *self.rng, 2 * every);
+            // A stall takes time, so that this comes to an end.
+            self.stall = (from, from + uniform(&mut *self.rng, up_to).max(Duration::from_micros(1)));
+        }
+        if self.stall.0 <= arrival { self.stall.1 } else { arrival }
     }
 
     fn drop_packet(&mut self, packet: Packet, fate: Fate, out: &mut Vec<Effect>) {

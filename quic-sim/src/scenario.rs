@@ -179,6 +179,12 @@ impl<N: Node + 'static> Scenario<N> {
         self.both(|link| link.black_out(from, until))
     }
 
+    /// See [`Link::stall`].
+    #[must_use]
+    pub fn stall(self, every: Duration, up_to: Duration) -> Self {
+        self.both(|link| link.stall(every, up_to))
+    }
+
     /// Shapes the direction towards the server.
     #[must_use]
     pub fn up(mut self, change: impl FnOnce(Link) -> Link) -> Self {

@@ -51,6 +51,22 @@ fn jitter_spreads_and_keeps_the_order() {
 }
 
 #[test]
+fn stalls_hold_back_and_let_go_at_once() {
+    let report = flood(20_000, ms(1), 100).delay(ms(10)).stall(ms(100), ms(30)).run(4);
+    let arrivals = arrivals(&report);
+    let delay = |n: u64, at: Instant| at - Instant::from_millis(n);
+    assert!(arrivals.iter().all(|(n, at, ..)| (ms(10)..=ms(40)).contains(&delay(*n, *at))));
+    assert!(numbers(&report).is_sorted());
+    // 15 of 115 ms on average.
+    let held = arrivals.iter().filter(|(n, at, ..)| delay(*n, *at) > ms(10)).count();
+    assert!((2_200..3_000).contains(&held), "{held}");
+    // What is held back comes out with what was behind it.
+    let mut longest = arrivals.chunk_by(|a, b| a.1 == b.1).map(<[_]>::len);
+    assert!(longest.any(|len| len >= 25));
+    assert_eq!(arrivals.len(), 20_000);
+}
+
+#[test]
 fn loss_has_its_rate() {
     let report = flood(20_000, us(10), 100).loss(percent(3)).run(3);
     let lost = report.trace.count(Fate::Lost);

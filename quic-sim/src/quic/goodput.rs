@@ -71,6 +71,13 @@ impl Bottleneck {
         self
     }
 
+    /// See [`Link::stall`].
+    #[must_use]
+    pub fn stall(mut self, every: Duration, up_to: Duration) -> Self {
+        self.link = self.link.stall(every, up_to);
+        self
+    }
+
     /// Whether the senders' sockets hold datagrams back until the times that these name.
     #[must_use]
     pub fn departure_times(mut self, on: bool) -> Self {

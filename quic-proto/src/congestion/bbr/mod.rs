@@ -35,6 +35,8 @@
 //!   what the last Cruise lost (`losses`). The draft lowers them by any loss: at one per cent of random loss the rate sinks in nearly every
 //!   round trip, until the next probe.
 //! - A probe tolerates as much (`losses`), since a flight on a path that loses one per cent loses two now and then.
+//! - The short-term bound of the flight stays `BBR.extra_acked` above what a round delivers (`model`), as the window does. Without it, one
+//!   round with too much loss takes away what bridges a path's stalls until the next probe; `bw_shortterm` bounds the rate all the same.
 //! - A round that delivers what `ProbeRTT` or Down had sent lowers no bound in Cruise (`model`): in the draft one loss in it costs 30 % or 10 %
 //!   of the rate until the next probe, since nothing more was sent. What is lost behind it, or during Down, counts.
 //! - `ProbeRTT` is entered if no round-trip time came within a sixteenth of the smallest for five seconds, not if none was smaller

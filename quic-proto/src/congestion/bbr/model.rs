@@ -171,8 +171,9 @@ impl Bbr {
         }
     }
 
-    /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`, but for two things: it takes more than
-    /// what is tolerated, and a round of Cruise that delivered what `ProbeRTT` or Down had sent tells of these, not of the path.
+    /// `AdaptLowerBoundsFromCongestion()`, with `InitLowerBounds()` and `LossLowerBounds()`, but for three things: it takes more than
+    /// what is tolerated; a round of Cruise that delivered what `ProbeRTT` or Down had sent tells of these, not of the path; and the flight
+    /// keeps room for what acknowledgements hold back.
     fn adapt_lower_bounds_from_congestion(&mut self) {
         let slow_flight = self.rs.prior_delivered < self.cycle.slow_flight_until;
         let excess = self.model.losses.end_round(self.rs.in_flight, !slow_flight);
@@ -189,7 +190,8 @@ impl Bbr {
         }
         bounds.bw_shortterm = model.bw_latest.max(BETA * bounds.bw_shortterm);
         let reduced = (BETA * bounds.inflight_shortterm as f64) as u64;
-        bounds.inflight_shortterm = model.inflight_latest.max(reduced);
+        let needed = model.inflight_latest.saturating_add(model.extra_acked);
+        bounds.inflight_shortterm = needed.max(reduced);
     }
 
     /// `UpdateACKAggregation()`.

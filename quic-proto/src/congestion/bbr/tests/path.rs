@@ -69,6 +69,21 @@ fn loss_outside_of_a_probe_reduces_to_what_is_delivered() {
     assert_eq!(bounds.inflight_longterm, INFINITE, "it was no probe");
 }
 
+/// What a round delivers does not show how much must be in flight while acknowledgements are held back.
+#[test]
+fn loss_outside_of_a_probe_leaves_room_for_aggregation() {
+    let mut sim = Sim::new();
+    sim.aggregate = Some(Duration::from_millis(25));
+    sim.run_until(State::ProbeBwCruise);
+    sim.run(2 * RTT);
+    sim.lottery = |number| number % 10 == 3;
+    sim.run(8 * RTT);
+    let bounds = sim.bbr.model.bounds;
+    assert!(bounds.bw_shortterm < RATE, "{}", bounds.bw_shortterm);
+    assert!(sim.bbr.model.extra_acked >= 20 * MTU, "{}", sim.bbr.model.extra_acked);
+    assert!(bounds.inflight_shortterm >= sim.bbr.model.inflight_latest + 20 * MTU, "{bounds:?}");
+}
+
 /// Down sends nine tenths of what the path delivers: what is lost at its end does not make that the rate until the next probe.
 #[test]
 fn what_down_has_sent_tells_nothing_of_the_path() {
