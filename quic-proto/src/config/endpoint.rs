@@ -83,8 +83,8 @@ impl EndpointConfig {
         self
     }
 
-    /// Whether Version Negotiation packets name a reserved version too, so that clients keep ignoring what they do not know (RFC 9000
-    /// §6.3). Default: yes.
+    /// Whether Version Negotiation packets, and what each end tells the other in the handshake about its versions, name a reserved version too,
+    /// so that peers keep ignoring what they do not know (RFC 9000 §6.3, RFC 9368 §3). Default: yes.
     #[must_use]
     pub fn grease_version_negotiation(mut self, on: bool) -> Self {
         self.grease_version_negotiation = on;

@@ -414,6 +414,7 @@ impl Router {
             epoch: self.epoch,
             max_udp_payload_size: self.config.max_udp_payload_size,
             departure_times: self.config.departure_times,
+            grease_versions: self.config.grease_version_negotiation,
         }
     }
 

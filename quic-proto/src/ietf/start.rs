@@ -4,6 +4,7 @@ use super::Ietf;
 use super::handshake::Handshake;
 use super::keys::Ladder;
 use super::wire::params::TransportParameters;
+use super::wire::version_info;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
@@ -13,19 +14,23 @@ use crate::engine::start::{EngineInit, EngineRules, ServerFirst};
 use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
+use crate::rng::Rng;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// RFC 9000 §7.2: the destination that a client makes up for its first packet has at least 8 bytes.
 const FIRST_DCID_LEN: usize = 8;
 
 /// Room for encoded transport parameters, in bytes: enough for all that we send.
-const ENCODED: usize = 192;
+const ENCODED: usize = 224;
 
 /// What starts a client.
 pub(crate) struct ClientStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ClientConfig,
     pub(crate) server_name: &'a str,
+    /// Whether a reserved version is to be named among ours.
+    pub(crate) grease: bool,
 }
 
 /// What starts a server.
@@ -33,6 +38,10 @@ pub(crate) struct ServerStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ServerConfig,
     pub(crate) first: ServerFirst,
+    /// All versions that the endpoint accepts.
+    pub(crate) versions: &'a [Version],
+    /// Whether a reserved version is to be named among them.
+    pub(crate) grease: bool,
 }
 
 impl Ietf {
@@ -49,6 +58,9 @@ impl Ietf {
         let params = local_params(&init, local_scid);
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
+        // RFC 9368 §2.3: "the client can disable compatible version negotiation by only including the Chosen Version in the Available Versions
+        // field".
+        put_versions(&mut encoded, start.version, &[start.version], start.grease, &mut *init.rng);
         let session = tls.start(start.version.0, start.server_name, encoded)?;
         let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
         let mut family = Self::new(
@@ -81,6 +93,7 @@ impl Ietf {
         }
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
+        put_versions(&mut encoded, start.version, start.versions, start.grease, &mut *init.rng);
         let session = tls.start(start.version.0, encoded)?;
         let new_token = address_token(&mut init, start.config);
         let engine =
@@ -155,6 +168,16 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
         initial_source_connection_id: Some(local_scid),
         ..TransportParameters::default()
     }
+}
+
+/// Appends Version Information. RFC 9368 §3: "Clients and servers MAY both include versions following the pattern 0x?a?a?a?a in their Available
+/// Versions list", so that nobody forgets to ignore what he does not know.
+fn put_versions(out: &mut Vec<u8>, chosen: Version, known: &[Version], grease: bool, rng: &mut dyn Rng) {
+    let mut available: SmallVec<[Version; 4]> = SmallVec::from_slice(known);
+    if grease {
+        available.push(Version::reserved(rng.next_u64() as u32));
+    }
+    version_info::encode(out, chosen, &available);
 }
 
 /// A token for the client's next connection (RFC 9000 §8.1.3).
