@@ -1,6 +1,7 @@
 //! The first moment of a connection: parameters, Initial keys, the TLS session.
 
 use super::Ietf;
+use super::compat::SecondChoice;
 use super::handshake::Handshake;
 use super::keys::Ladder;
 use super::wire::params::TransportParameters;
@@ -29,6 +30,8 @@ pub(crate) struct ClientStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ClientConfig,
     pub(crate) server_name: &'a str,
+    /// Whether it follows a Version Negotiation packet.
+    pub(crate) negotiated: bool,
     /// Whether a reserved version is to be named among ours.
     pub(crate) grease: bool,
 }
@@ -74,6 +77,8 @@ impl Ietf {
             original_dcid,
         );
         family.token = start.config.token.clone().unwrap_or_default();
+        family.second_choice =
+            start.negotiated.then(|| Box::new(SecondChoice(start.config.versions.clone())));
         Ok(Some((family, engine)))
     }
 
@@ -136,6 +141,7 @@ impl Ietf {
             peer_ack_delay_exponent: None,
             local_scid,
             original_dcid,
+            second_choice: None,
             retry_scid: None,
             arrived_on: local_scid,
             opened_with_old_key: false,

@@ -145,6 +145,7 @@ impl Ietf {
         let Some(raw) = self.handshake.session().peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(raw, !engine.side)?;
         self.authenticate_ids(engine, &params)?;
+        self.check_versions(engine, raw)?;
         engine.recovery.set_peer_max_ack_delay(params.max_ack_delay);
         engine.streams.set_peer_limits(PeerLimits {
             max_data: params.initial_max_data,
@@ -177,6 +178,7 @@ impl Ietf {
             engine.on_new_connection_id(1, 0, preferred.cid, preferred.reset_token)?;
         }
         self.peer_ack_delay_exponent = Some(params.ack_delay_exponent);
+        self.second_choice = None;
         Ok(())
     }
 

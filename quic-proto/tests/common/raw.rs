@@ -2,7 +2,7 @@
 
 use super::{ONE, address, endpoint, null_client_with, null_server_with};
 use quic_proto::codec::Writer;
-use quic_proto::config::TransportConfig;
+use quic_proto::config::{ClientConfig, TransportConfig};
 use quic_proto::connection::Connection;
 use quic_proto::crypto::header_protection::{protect, unprotect};
 use quic_proto::crypto::initial::initial_keys;
@@ -76,6 +76,8 @@ pub struct Raw {
     /// The id that the client made up.
     pub original: Cid,
     params: TransportParameters,
+    /// The value of the parameter `version_information` that we send, if any.
+    pub version_information: Option<Vec<u8>>,
 }
 
 const fn slot(level: Level) -> usize {
@@ -150,7 +152,23 @@ impl Raw {
             scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
+            version_information: None,
         }
+    }
+
+    /// A misbehaving server of this version for a client with this configuration, which has not been asked for its first datagram.
+    pub fn serving(config: &ClientConfig, version: Version) -> Self {
+        let mut raw = Self::new(Side::Server, TransportConfig::default());
+        raw.real = endpoint(9, None);
+        let to = FourTuple::to(address(7));
+        raw.handle = Some(raw.real.connect(raw.now, to, "localhost", config).unwrap());
+        raw.spec = spec(version).unwrap();
+        raw
+    }
+
+    /// The transport parameters of the real end.
+    pub fn heard(&self) -> &[u8] {
+        self.session.as_ref().and_then(|session| session.peer_params()).expect("a hello came")
     }
 
     /// A peer after a complete handshake.
@@ -214,6 +232,10 @@ impl Raw {
     fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.params.encode(&mut out, &mut SeededRng::from_u64(5));
+        if let Some(value) = &self.version_information {
+            out.extend([0x11, u8::try_from(value.len()).unwrap()]);
+            out.extend(value);
+        }
         out
     }
 
