@@ -54,6 +54,9 @@ impl ClientConfig {
 
     /// A token from an earlier connection to the same server, which spares the server to validate our address again. It is to be used
     /// once: RFC 9000 §8.1.3 asks not to reuse one, as it links the connections for an observer.
+    ///
+    /// A token belongs to the [version](crate::connection::Connection::version) of the connection that gave it (RFC 9369 §5). This one
+    /// is taken to be for the first of our [versions](Self::versions) that has TLS, and is left out if the connection comes to another one.
     #[must_use]
     pub fn token(mut self, token: Option<Bytes>) -> Self {
         self.token = token.filter(|token| !token.is_empty());
@@ -66,6 +69,11 @@ impl ClientConfig {
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);
         self
+    }
+
+    /// The version that the token is for.
+    pub(crate) fn token_version(&self) -> Option<Version> {
+        self.versions.iter().copied().find(|version| spec(*version).is_some())
     }
 
     /// Checks all values.

@@ -215,6 +215,7 @@ impl Router {
             retry_scid,
             address: client.path.remote,
             issued: self.epoch.at(now),
+            version: client.version,
         };
         let token = server.token_key.seal_retry(&mut *self.rng, &token);
         let unused = self.rng.next_u64() as u8;

@@ -76,7 +76,11 @@ impl Ietf {
             original_dcid,
             original_dcid,
         );
-        family.token = start.config.token.clone().unwrap_or_default();
+        // RFC 9369 §5: "Clients MUST NOT use a session ticket or token from a QUIC version 1 connection to initiate a QUIC version 2
+        // connection, and vice versa."
+        if start.config.token_version() == Some(start.version) {
+            family.token = start.config.token.clone().unwrap_or_default();
+        }
         family.second_choice =
             start.negotiated.then(|| Box::new(SecondChoice(start.config.versions.clone())));
         Ok(Some((family, engine)))
@@ -100,7 +104,7 @@ impl Ietf {
         params.encode(&mut encoded, &mut *init.rng);
         put_versions(&mut encoded, start.version, start.versions, start.grease, &mut *init.rng);
         let session = tls.start(start.version.0, encoded)?;
-        let new_token = address_token(&mut init, start.config);
+        let new_token = address_token(&mut init, start.config, start.version);
         let engine =
             init.engine(Side::Server, local_scid, first.scid, first.validated, &EngineRules::default());
         let mut family = Self::new(
@@ -187,11 +191,11 @@ fn put_versions(out: &mut Vec<u8>, chosen: Version, known: &[Version], grease: b
 }
 
 /// A token for the client's next connection (RFC 9000 §8.1.3).
-fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Vec<u8>> {
+fn address_token(init: &mut EngineInit, config: &ServerConfig, version: Version) -> Option<Vec<u8>> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
     config.address_tokens.then(|| {
-        let token = AddressToken { ip: remote.ip(), issued, memo: None };
+        let token = AddressToken { ip: remote.ip(), issued, version, memo: None };
         config.token_key.seal_address(&mut *init.rng, &token)
     })
 }

@@ -249,6 +249,86 @@ fn full_handshakes_offer_no_session() {
     }
 }
 
+/// How many bytes the server answers a client's first message with. It is fewer when a session is resumed: then there is no certificate.
+fn first_flight(client: &RustlsClient, server: &RustlsServer, version: u32) -> (usize, usize) {
+    let (mut client, mut server) = ends(client, server, version);
+    let (mut hello, mut answer) = (Vec::new(), Vec::new());
+    client.session.write(&mut hello);
+    server.session.read(&hello).unwrap();
+    while server.session.write(&mut answer).is_some() {}
+    (hello.len(), answer.len())
+}
+
+#[test]
+fn tickets_are_good_for_one_version() {
+    // RFC 9369 §5: "Clients MUST NOT use a session ticket or token from a QUIC version 1 connection to initiate a QUIC version 2 connection, and
+    // vice versa. … Servers MUST validate the originating version of any session ticket or token and not accept one issued from a different
+    // version."
+    let (identity, roots) = identity();
+    let copy = Identity { chain: identity.chain.clone(), key: identity.key.clone_key() };
+    let stateful = server_config(identity, &[b"two"]).unwrap();
+    let mut config = (*server_config(copy, &[b"two"]).unwrap().v1).clone();
+    config.ticketer = Arc::new(Plain);
+    let stateless = RustlsServer::new(config).unwrap();
+    for (version, other) in [(V1, V2), (V2, V1)] {
+        for server in [&stateful, &stateless] {
+            let client = RustlsClient::with_roots(roots.clone(), options(&["two"], &[])).unwrap();
+            let careless = RustlsClient { v1: Arc::clone(&client.v1), v2: Arc::clone(&client.v1) };
+            let meet = |client: &RustlsClient| {
+                let (mut client, mut server) = ends(client, server, version);
+                shake(&mut client, &mut server, 10_000).unwrap();
+            };
+            let (hello, full) = first_flight(&client, server, version);
+            meet(&client);
+            let (same, of_other) =
+                (first_flight(&client, server, version), first_flight(&client, server, other));
+            assert!(same.0 > hello && same.1 < full / 2, "resumed: {same:?}, {full}");
+            assert!(of_other.0 == hello && of_other.1 > full / 2, "not offered: {of_other:?}, {full}");
+            meet(&careless);
+            let refused = first_flight(&careless, server, other);
+            assert!(refused.0 > hello && refused.1 > full / 2, "offered and refused: {refused:?}, {full}");
+        }
+    }
+}
+
+/// Tickets that hide nothing.
+#[derive(Debug)]
+struct Plain;
+
+impl ::rustls::server::ProducesTickets for Plain {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        1000
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        Some(plain.to_vec())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        Some(cipher.to_vec())
+    }
+}
+
+#[test]
+fn a_configuration_of_ones_own_remembers_no_session_of_version_2_unasked() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let config = (*RustlsClient::with_roots(roots, options(&["two"], &[])).unwrap().v1).clone();
+    let client = RustlsClient::new(config).unwrap();
+    let grows = |client: &RustlsClient| {
+        let (before, _) = first_flight(client, &server, V2);
+        let (mut end, mut peer) = ends(client, &server, V2);
+        shake(&mut end, &mut peer, 10_000).unwrap();
+        first_flight(client, &server, V2).0 > before
+    };
+    assert!(!grows(&client));
+    assert!(grows(&client.remember_v2(Resumption::in_memory_sessions(8))));
+}
+
 #[test]
 fn junk_is_refused_with_an_alert() {
     let server = server_config(identity().0, &[b"two"]).unwrap();
