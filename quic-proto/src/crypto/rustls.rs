@@ -7,9 +7,12 @@
 //! Early data is switched off in configurations that enable it, since nothing above this module offers or takes it.
 
 mod exporter;
+mod follower;
+mod hello;
 mod keys;
 mod options;
 mod session;
+mod tap;
 mod tickets;
 
 pub(super) use keys::{RustlsHeaderKey, RustlsPacketKey};
@@ -22,14 +25,14 @@ pub(crate) use ::rustls::crypto::aws_lc_rs::default_provider;
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 pub(crate) use ::rustls::crypto::ring::default_provider;
 
-use super::{TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
+use super::{Hello, TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
 use ::rustls::client::Resumption;
 use ::rustls::pki_types::ServerName;
 use ::rustls::quic::{ClientConnection, ServerConnection, Version};
 use ::rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
-use exporter::Tap;
 use session::{ClientSession, ServerSession};
 use std::sync::Arc;
+use tap::Tap;
 
 /// The versions that rustls has labels for.
 const V1: u32 = crate::invariants::Version::V1.0;
@@ -56,6 +59,7 @@ impl RustlsClient {
         check_suites(&config.crypto_provider().cipher_suites)?;
         check_protocols(&config.alpn_protocols)?;
         config.enable_early_data = false;
+        config.key_log = Arc::new(Tap(config.key_log));
         let v1 = Arc::new(config);
         Ok(Self { v2: Arc::clone(&v1), v1 }.remember_v2(Resumption::disabled()))
     }
@@ -85,6 +89,11 @@ impl TlsClientConfig for RustlsClient {
         let connection =
             ClientConnection::new(Arc::clone(config), version, name.to_owned(), params).map_err(refused)?;
         Ok(Box::new(ClientSession::new(connection)))
+    }
+
+    fn follows(&self) -> bool {
+        let suites = &self.v1.crypto_provider().cipher_suites;
+        suites.iter().filter(|suite| suite.tls13().is_some()).all(|suite| follower::knows(suite.suite()))
     }
 }
 
@@ -119,6 +128,10 @@ impl TlsServerConfig for RustlsServer {
         let version = quic_version(version)?;
         let connection = ServerConnection::new(Arc::clone(config), version, params).map_err(refused)?;
         Ok(Box::new(ServerSession::new(connection)))
+    }
+
+    fn peek_hello<'a>(&self, bytes: &'a [u8]) -> Hello<'a> {
+        hello::peek(bytes)
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Raw {
     /// The id that the client made up.
     pub original: Cid,
     params: TransportParameters,
+    /// The version in which we answer as a server, if it is not that of the client's first flight.
+    pub answers: Option<Version>,
     /// The value of the parameter `version_information` that we send, if any.
     pub version_information: Option<Vec<u8>>,
 }
@@ -152,6 +154,7 @@ impl Raw {
             scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
+            answers: None,
             version_information: None,
         }
     }
@@ -220,13 +223,20 @@ impl Raw {
             self.keys[0] =
                 Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.dcid, self.side));
             let client = NullClient { alpn: vec![b"test".to_vec()], ..NullClient::default() };
-            self.session = Some(client.start(1, "localhost", self.encoded()).unwrap());
+            self.session = Some(client.start(self.spec.version.0, "localhost", self.encoded()).unwrap());
             self.speak();
         } else {
             // What the client's first datagram says decides the parameters.
             let change = std::rc::Rc::new(change);
             self.receive_first(&*change);
         }
+    }
+
+    /// Goes on in this version; keys of Initial packets are of that too.
+    pub fn switch(&mut self, version: Version) {
+        self.spec = spec(version).unwrap();
+        self.keys[0] =
+            Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.original, self.side));
     }
 
     fn encoded(&self) -> Vec<u8> {
@@ -249,9 +259,11 @@ impl Raw {
         self.params.original_destination_connection_id = Some(self.original);
         change(&mut self.params);
         let server = NullServer::default();
-        self.session = Some(server.start(1, self.encoded()).unwrap());
+        let version = self.answers.unwrap_or(self.spec.version);
+        self.session = Some(server.start(version.0, self.encoded()).unwrap());
         let len = transmit.len;
         self.take(&mut buf[..len]);
+        self.switch(version);
         self.speak();
     }
 
