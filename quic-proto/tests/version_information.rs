@@ -64,14 +64,17 @@ fn both_ends_send_it() {
 }
 
 #[test]
-fn a_client_lists_what_it_has_chosen_and_nothing_else() {
-    // §2.3: "the client can disable compatible version negotiation by only including the Chosen Version in the Available Versions field".
-    let config = null_client().versions(&[Version::V2, Version::V1]);
-    let mut raw = Raw::serving(&config, Version::V2);
-    raw.hello(|_| {});
-    let info = VersionInformation::find(raw.heard(), Side::Client).unwrap().unwrap();
-    assert_eq!(info.chosen, Version::V2);
-    assert!(info.available().all(|version| version == Version::V2 || version.is_reserved()));
+fn a_client_lists_what_its_first_flight_is_compatible_with() {
+    // §3: "the Available Versions field lists all the versions that this first flight is compatible with, ordered by descending preference. Note
+    // that the version in the Chosen Version field MUST be included in this list".
+    for versions in [&[Version::V2, Version::V1][..], &[Version::V1, Version::V2], &[Version::V2]] {
+        let mut raw = Raw::serving(&null_client().versions(versions), versions[0]);
+        raw.hello(|_| {});
+        let info = VersionInformation::find(raw.heard(), Side::Client).unwrap().unwrap();
+        assert_eq!(info.chosen, versions[0]);
+        let listed: Vec<_> = info.available().filter(|version| !version.is_reserved()).collect();
+        assert_eq!(listed, versions);
+    }
 }
 
 #[test]
@@ -192,14 +195,14 @@ fn client(versions: [Version; 2]) -> ClientConfig {
 }
 
 #[test]
-fn a_server_stays_with_the_clients_version() {
+fn a_server_stays_with_the_clients_only_version() {
     for (accepted, asked) in
         [([Version::V1, Version::V2], Version::V2), ([Version::V2, Version::V1], Version::V1)]
     {
         let mut pair = pair(&accepted);
         let c = pair.connect(&null_client().versions(&[asked]));
         pair.settle();
-        // A server stays with the version that the client has chosen.
+        // §2.3: "the client can disable compatible version negotiation by only including the Chosen Version in the Available Versions field".
         assert_eq!((pair.c(c).version(), pair.client_closed()), (asked, None));
         let s = pair.accepted[0];
         assert!(pair.c(c).is_established() && pair.s(s).version() == asked);

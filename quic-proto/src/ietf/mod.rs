@@ -39,14 +39,16 @@ use crate::recovery::token::Token;
 use crate::time::Instant;
 use crate::timer::Timer;
 use bytes::Bytes;
-use compat::SecondChoice;
+use compat::Compat;
 use handshake::Handshake;
 use keys::{Ladder, UpdateRefused};
 use stash::Stash;
 
 /// The IETF family's state of one connection.
 pub(crate) struct Ietf {
-    version: Version,
+    /// The version of the first flight.
+    original: Version,
+    /// The one in use.
     spec: &'static VersionSpec,
 
     handshake: Handshake,
@@ -61,8 +63,8 @@ pub(crate) struct Ietf {
     local_scid: Cid,
     /// The destination of the client's very first packet (RFC 9000 §7.3).
     original_dcid: Cid,
-    /// What a client that follows a Version Negotiation packet checks the server's versions against, until they have come.
-    second_choice: Option<Box<SecondChoice>>,
+    /// What else there is to say about versions, until the handshake has settled it; nothing if there is but one.
+    compat: Option<Box<Compat>>,
     /// The source id of the Retry packet, if there was one.
     retry_scid: Option<Cid>,
     /// The destination of the packet that is being taken.
@@ -207,7 +209,7 @@ impl Ietf {
 
     /// The version in use.
     pub(crate) fn version(&self) -> Version {
-        self.version
+        self.spec.version
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first moment of a connection: parameters, Initial keys, the TLS session.
 
 use super::Ietf;
-use super::compat::SecondChoice;
+use super::compat::{Compat, Undecided, Versions};
 use super::handshake::Handshake;
 use super::keys::Ladder;
 use super::wire::params::TransportParameters;
@@ -17,7 +17,7 @@ use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
 use crate::rng::Rng;
 use bytes::Bytes;
-use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// RFC 9000 §7.2: the destination that a client makes up for its first packet has at least 8 bytes.
 const FIRST_DCID_LEN: usize = 8;
@@ -47,6 +47,24 @@ pub(crate) struct ServerStart<'a> {
     pub(crate) grease: bool,
 }
 
+impl ClientStart<'_> {
+    /// The versions that the first flight is compatible with, by the client's preference. RFC 9369 §4: "version 2 meets the definition in
+    /// [QUIC-VN] of a compatible version with version 1, and version 1 is compatible with version 2." Those are all that there are.
+    fn available(&self) -> Versions {
+        let follows = self.config.tls.as_ref().is_some_and(|tls| tls.follows());
+        let compatible = |version: &Version| *version == self.version || follows && spec(*version).is_some();
+        self.config.versions.iter().copied().filter(compatible).collect()
+    }
+}
+
+impl ServerStart<'_> {
+    /// The versions that we like better than the one in which the client has come, of those that this is compatible with.
+    fn preferred(&self) -> Versions {
+        let better = self.versions.iter().take_while(|version| **version != self.version);
+        better.copied().filter(|version| spec(*version).is_some()).collect()
+    }
+}
+
 impl Ietf {
     /// A client's family and engine, with its first flight ready; `None` if the version is not known or there is no TLS.
     pub(crate) fn client(
@@ -61,9 +79,10 @@ impl Ietf {
         let params = local_params(&init, local_scid);
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
-        // RFC 9368 §2.3: "the client can disable compatible version negotiation by only including the Chosen Version in the Available Versions
-        // field".
-        put_versions(&mut encoded, start.version, &[start.version], start.grease, &mut *init.rng);
+        let mut available = start.available();
+        let compat = Compat::of_client(&start.config.versions, &available, start.negotiated);
+        grease(&mut available, start.grease, &mut *init.rng);
+        version_info::encode(&mut encoded, start.version, &available);
         let session = tls.start(start.version.0, start.server_name, encoded)?;
         let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
         let mut family = Self::new(
@@ -81,8 +100,7 @@ impl Ietf {
         if start.config.token_version() == Some(start.version) {
             family.token = start.config.token.clone().unwrap_or_default();
         }
-        family.second_choice =
-            start.negotiated.then(|| Box::new(SecondChoice(start.config.versions.clone())));
+        family.compat = compat;
         Ok(Some((family, engine)))
     }
 
@@ -102,9 +120,20 @@ impl Ietf {
         }
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
-        put_versions(&mut encoded, start.version, start.versions, start.grease, &mut *init.rng);
-        let session = tls.start(start.version.0, encoded)?;
+        let mut available = Versions::from_slice(start.versions);
+        grease(&mut available, start.grease, &mut *init.rng);
         let new_token = address_token(&mut init, start.config, start.version);
+        let preferred = start.preferred();
+        let compat = preferred.first().map(|best| {
+            let token = address_token(&mut init, start.config, *best);
+            Compat::of_server(token.map(|token| (*best, token)))
+        });
+        let session: Box<dyn TlsSession> = if preferred.is_empty() {
+            version_info::encode(&mut encoded, start.version, &available);
+            tls.start(start.version.0, encoded)?
+        } else {
+            Box::new(Undecided::new(Arc::clone(tls), start.version, preferred, available, encoded))
+        };
         let engine =
             init.engine(Side::Server, local_scid, first.scid, first.validated, &EngineRules::default());
         let mut family = Self::new(
@@ -118,6 +147,7 @@ impl Ietf {
             first.dcid,
         );
         family.new_token = new_token;
+        family.compat = compat;
         family.retry_scid = first.retry_scid;
         Ok(Some((family, engine)))
     }
@@ -136,7 +166,7 @@ impl Ietf {
         let mut keys = Ladder::default();
         keys.install_initial(initial_keys(&spec.initial_salt, &spec.labels, &initial_dcid, side));
         Self {
-            version,
+            original: version,
             spec,
             handshake: Handshake::new(session),
             keys,
@@ -145,7 +175,7 @@ impl Ietf {
             peer_ack_delay_exponent: None,
             local_scid,
             original_dcid,
-            second_choice: None,
+            compat: None,
             retry_scid: None,
             arrived_on: local_scid,
             opened_with_old_key: false,
@@ -180,14 +210,12 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
     }
 }
 
-/// Appends Version Information. RFC 9368 §3: "Clients and servers MAY both include versions following the pattern 0x?a?a?a?a in their Available
-/// Versions list", so that nobody forgets to ignore what he does not know.
-fn put_versions(out: &mut Vec<u8>, chosen: Version, known: &[Version], grease: bool, rng: &mut dyn Rng) {
-    let mut available: SmallVec<[Version; 4]> = SmallVec::from_slice(known);
-    if grease {
+/// RFC 9368 §3: "Clients and servers MAY both include versions following the pattern 0x?a?a?a?a in their Available Versions list", so that nobody
+/// forgets to ignore what he does not know.
+fn grease(available: &mut Versions, on: bool, rng: &mut dyn Rng) {
+    if on {
         available.push(Version::reserved(rng.next_u64() as u32));
     }
-    version_info::encode(out, chosen, &available);
 }
 
 /// A token for the client's next connection (RFC 9000 §8.1.3).
