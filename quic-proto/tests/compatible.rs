@@ -7,13 +7,13 @@ use bytes::Bytes;
 use common::raw::Raw;
 use common::{DELAY, EPOCH, Fate, Pair, null_client, null_server, read_all};
 use quic_proto::codec::Writer;
-use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig};
+use quic_proto::config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig};
 use quic_proto::crypto::null::NullClient;
 use quic_proto::crypto::rustls::{CipherChoice, ClientOptions, Identity, RustlsClient, server_config};
 use quic_proto::endpoint::{ConnectionHandle, Endpoint};
 use quic_proto::error::TransportErrorCode as Code;
 use quic_proto::event::Event;
-use quic_proto::id::{Cid, Dir, Level};
+use quic_proto::id::{Cid, Dir, Level, Side};
 use quic_proto::ietf::wire::{encode, retry};
 use quic_proto::invariants::{Version, spec};
 use quic_proto::rng::SeededRng;
@@ -29,11 +29,14 @@ const V2: Version = Version::V2;
 const BOTH_WAYS: [[Version; 2]; 2] = [[V1, V2], [V2, V1]];
 
 /// A server that prefers the second of these versions.
-fn pair_of(config: ServerConfig, [begun, preferred]: [Version; 2]) -> Pair {
+fn server(config: ServerConfig, [begun, preferred]: [Version; 2]) -> Endpoint {
     let endpoint_config = EndpointConfig::new(&[2; 32]).versions(&[preferred, begun]).build().unwrap();
     let server = Some(config.build().unwrap());
-    let server = Endpoint::new(endpoint_config, server, Box::new(SeededRng::from_u64(2)), EPOCH);
-    Pair::of(common::endpoint(1, None), server)
+    Endpoint::new(endpoint_config, server, Box::new(SeededRng::from_u64(2)), EPOCH)
+}
+
+fn pair_of(config: ServerConfig, versions: [Version; 2]) -> Pair {
+    Pair::of(common::endpoint(1, None), server(config, versions))
 }
 
 fn pair(versions: [Version; 2]) -> Pair {
@@ -245,6 +248,46 @@ fn handshake_bytes_in_the_original_version_settle_it() {
         raw.switch(versions[1]);
         raw.packet(Level::Initial, 0, crypto);
         assert_eq!((raw.connection().version(), raw.closed()), (versions[0], None));
+    }
+}
+
+#[test]
+fn a_server_reads_initial_packets_of_both_until_the_first_handshake_packet() {
+    // RFC 9369 §4.1: "The server MUST NOT discard its original version Initial receive keys until it successfully processes a Handshake packet
+    // with the negotiated version."
+    for versions in BOTH_WAYS {
+        let mut raw = Raw::new(Side::Client, TransportConfig::default());
+        raw.real = server(null_server(), versions);
+        raw.held = Some(Vec::new());
+        let info = [versions[0], versions[0], versions[1]];
+        raw.version_information = Some(info.iter().flat_map(|version| version.0.to_be_bytes()).collect());
+        raw.switch(versions[0]);
+        raw.hello(|_| {});
+        raw.follow(versions[1]);
+        raw.exchange();
+        let taken = |raw: &mut Raw, level, version| {
+            raw.switch(version);
+            let before = raw.connection().stats().counters.received.packets;
+            raw.packet(level, 0, encode::ping);
+            raw.connection().stats().counters.received.packets - before
+        };
+        for version in versions {
+            assert_eq!(taken(&mut raw, Level::Initial, version), 1, "{version}");
+        }
+        // "Both endpoints MUST send Handshake and 1-RTT packets using the negotiated version. An endpoint MUST drop packets using any other
+        // version."
+        let finished = raw.held.take().unwrap();
+        assert_eq!(taken(&mut raw, Level::Handshake, versions[0]), 0);
+        assert_eq!(taken(&mut raw, Level::Initial, versions[0]), 1, "that one was dropped");
+        raw.switch(versions[1]);
+        for mut datagram in finished {
+            raw.deliver(&mut datagram);
+        }
+        assert!(raw.connection().is_established());
+        for version in versions {
+            assert_eq!(taken(&mut raw, Level::Initial, version), 0, "{version}");
+        }
+        assert_eq!(raw.closed(), None);
     }
 }
 

@@ -66,7 +66,10 @@ impl ClientConfig {
     /// The versions to offer, the preferred one first: the connection starts with it, and starts again with the first that the server
     /// knows, if that is another one. Default: version 1 (RFC 9000), and those of [families](Self::family).
     ///
-    /// That costs a round trip. What the server is said to know is checked in the handshake: if it turns out that the server speaks a version
+    /// That costs a round trip. Between versions 1 and 2 there is a way without: a server that speaks the first and prefers another on this list
+    /// answers in that one (RFC 9369 §4.1). So it is best to begin with the version that most servers speak, and to list what else there is.
+    ///
+    /// What the server is said to know is checked in the handshake: if it turns out that the server speaks a version
     /// that comes before in this list, the connection is closed with `VERSION_NEGOTIATION_ERROR` (RFC 9368 §4).
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {

@@ -239,6 +239,12 @@ impl Raw {
             Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.original, self.side));
     }
 
+    /// As [`switch`](Self::switch), for a client that has not read anything.
+    pub fn follow(&mut self, version: Version) {
+        self.switch(version);
+        self.session.as_mut().unwrap().follow(version.0);
+    }
+
     fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.params.encode(&mut out, &mut SeededRng::from_u64(5));
