@@ -41,6 +41,7 @@ impl Ietf {
         if engine.side.is_server() || self.heard_from_peer(engine) {
             return;
         }
+        // RFC 9369 §4.1: "The client ignores Retry packets using other versions."
         let Some(retry) = retry::parse(packet, self.spec, &self.original_dcid) else {
             engine.stats.discarded_packets += 1;
             return;

@@ -131,10 +131,7 @@ impl Ietf {
             LongKind::ZeroRtt => Level::ZeroRtt,
             LongKind::Handshake => Level::Handshake,
             LongKind::Retry => {
-                // RFC 9369 §4.1: "The client ignores Retry packets using other versions."
-                if other.is_none() {
-                    self.on_retry(engine, rest);
-                }
+                self.on_retry(engine, rest);
                 return None;
             }
         };
