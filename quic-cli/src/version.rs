@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) enum Version {
     /// QUIC version 1 (RFC 9000)
     V1,
-    /// QUIC version 2 (RFC 9369), which is not negotiated: both ends must name it
+    /// QUIC version 2 (RFC 9369) and no other: both ends must name it
     V2,
     /// Google QUIC, version 44
     Q044,

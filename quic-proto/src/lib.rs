@@ -1,8 +1,8 @@
 //! QUIC as a pure state machine: datagrams and a time go in; datagrams, a deadline and events come out.
 //!
 //! There is no socket in here, no clock, no thread and no hidden randomness: the caller owns all of them. The same inputs and the same seed
-//! give the same outputs. [QUIC v1](https://www.rfc-editor.org/rfc/rfc9000) with TLS 1.3 by rustls; and Google's Q044 with its
-//! own handshake (`gquic`).
+//! give the same outputs. [QUIC v1](https://www.rfc-editor.org/rfc/rfc9000) and [v2](https://www.rfc-editor.org/rfc/rfc9369) with TLS 1.3
+//! by rustls; and Google's Q044 with its own handshake (`gquic`).
 //!
 //! # The contract
 //!

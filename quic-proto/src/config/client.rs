@@ -54,6 +54,9 @@ impl ClientConfig {
 
     /// A token from an earlier connection to the same server, which spares the server to validate our address again. It is to be used
     /// once: RFC 9000 §8.1.3 asks not to reuse one, as it links the connections for an observer.
+    ///
+    /// A token belongs to the [version](crate::connection::Connection::version) of the connection that gave it (RFC 9369 §5). This one
+    /// is taken to be for the first of our [versions](Self::versions) that has TLS, and is left out if the connection comes to another one.
     #[must_use]
     pub fn token(mut self, token: Option<Bytes>) -> Self {
         self.token = token.filter(|token| !token.is_empty());
@@ -62,10 +65,21 @@ impl ClientConfig {
 
     /// The versions to offer, the preferred one first: the connection starts with it, and starts again with the first that the server
     /// knows, if that is another one. Default: version 1 (RFC 9000), and those of [families](Self::family).
+    ///
+    /// That costs a round trip. Between versions 1 and 2 there is a way without: a server that speaks the first and prefers another on this list
+    /// answers in that one (RFC 9369 §4.1). So it is best to begin with the version that most servers speak, and to list what else there is.
+    ///
+    /// What the server is said to know is checked in the handshake: if it turns out that the server speaks a version
+    /// that comes before in this list, the connection is closed with `VERSION_NEGOTIATION_ERROR` (RFC 9368 §4).
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);
         self
+    }
+
+    /// The version that the token is for.
+    pub(crate) fn token_version(&self) -> Option<Version> {
+        self.versions.iter().copied().find(|version| spec(*version).is_some())
     }
 
     /// Checks all values.

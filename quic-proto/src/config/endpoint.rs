@@ -77,14 +77,22 @@ impl EndpointConfig {
 
     /// The versions with TLS that a server accepts, the preferred one first; those of other
     /// [families](super::ServerConfig::family) come behind. Default: version 1 (RFC 9000).
+    ///
+    /// A client that begins with one of these is answered in the first of them that it speaks too: versions 1 and 2 need no round trip to change
+    /// (RFC 9369 §4.1). So a list of version 2 and version 1 takes both and prefers version 2, and one of version 1 and version 2 has only those
+    /// clients speak version 2 that have no other. A client that begins with a version not on the list is told all of them in this order, and
+    /// begins anew with the one that it likes best.
+    ///
+    /// In the handshake it is told them again, so that nobody else can have named others (RFC 9368 §4). Where several servers share an address, a client may hear of a version from one and meet another that has it not: RFC 9368 §5 says in
+    /// which steps versions are added and removed then. This list is all three of the sets of which it speaks.
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);
         self
     }
 
-    /// Whether Version Negotiation packets name a reserved version too, so that clients keep ignoring what they do not know (RFC 9000
-    /// §6.3). Default: yes.
+    /// Whether Version Negotiation packets, and what each end tells the other in the handshake about its versions, name a reserved version too,
+    /// so that peers keep ignoring what they do not know (RFC 9000 §6.3, RFC 9368 §3). Default: yes.
     #[must_use]
     pub fn grease_version_negotiation(mut self, on: bool) -> Self {
         self.grease_version_negotiation = on;

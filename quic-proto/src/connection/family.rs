@@ -51,10 +51,6 @@ fn unknown(version: Version) -> ConnectError {
 }
 
 impl Family {
-    #[cfg_attr(
-        not(feature = "gquic"),
-        expect(unused_variables, reason = "only that family looks at all of them")
-    )]
     /// A client's family and engine, for the version in `init`; with how it came to that one, if not at once.
     pub(super) fn client(
         init: ConnectionInit,
@@ -69,15 +65,12 @@ impl Family {
                 .ok_or_else(|| ConnectError::InvalidServerName(server_name.to_owned()))?;
             return Ok((Self::Gquic(Box::new(family)), engine));
         }
-        let start = ClientStart { version, config, server_name };
+        let (negotiated, grease) = (negotiated.is_some(), init.grease_versions);
+        let start = ClientStart { version, config, server_name, negotiated, grease };
         let (family, engine) = Ietf::client(init.into(), &start)?.ok_or_else(|| unknown(version))?;
         Ok((Self::Ietf(family), engine))
     }
 
-    #[cfg_attr(
-        not(feature = "gquic"),
-        expect(unused_variables, reason = "only that family looks at all of them")
-    )]
     /// A server's family and engine, for the version in `init`. `versions` are all that the endpoint accepts.
     pub(super) fn server(
         init: ConnectionInit,
@@ -91,7 +84,7 @@ impl Family {
             let (family, engine) = Gquic::server(init.into(), &settings, first, versions);
             return Ok((Self::Gquic(Box::new(family)), engine));
         }
-        let start = ServerStart { version, config, first };
+        let start = ServerStart { version, config, first, versions, grease: init.grease_versions };
         let (family, engine) = Ietf::server(init.into(), &start)?.ok_or_else(|| unknown(version))?;
         Ok((Self::Ietf(family), engine))
     }

@@ -231,7 +231,7 @@ impl Connection {
         stats
     }
 
-    /// The version in use.
+    /// The version in use. As long as the handshake goes on it may become another.
     pub fn version(&self) -> Version {
         self.family.version()
     }

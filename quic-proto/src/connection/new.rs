@@ -28,6 +28,7 @@ pub(crate) struct ConnectionInit {
     pub(crate) epoch: UnixTime,
     pub(crate) max_udp_payload_size: u64,
     pub(crate) departure_times: bool,
+    pub(crate) grease_versions: bool,
 }
 
 /// A connection could not be started.

@@ -98,6 +98,15 @@ pub trait TlsSession: Send {
     /// written.
     fn peer_params(&self) -> Option<&[u8]>;
 
+    /// The version of QUIC that the keys are for, if the session has chosen it by what the client said. By default none does.
+    fn chosen_version(&self) -> Option<u32> {
+        None
+    }
+
+    /// The server has chosen another version of QUIC (RFC 9369 §4.1): keys are for that one from now on. Only for a client's session that has not
+    /// read anything, of a configuration that [follows](TlsClientConfig::follows).
+    fn follow(&mut self, _version: u32) {}
+
     /// The next generation of application packet keys (RFC 9001 §6.1); `None` before the handshake is complete.
     fn next_packet_keys(&mut self) -> Option<PacketKeys>;
 
@@ -129,6 +138,23 @@ pub trait TlsClientConfig: Send + Sync {
         server_name: &str,
         params: Vec<u8>,
     ) -> Result<Box<dyn TlsSession>, TlsConfigError>;
+
+    /// Whether its sessions can [follow](TlsSession::follow) a server to another version, so that the client may offer it that. By default
+    /// they cannot.
+    fn follows(&self) -> bool {
+        false
+    }
+}
+
+/// What the first message of a client holds, as far as it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hello<'a> {
+    /// More has to come.
+    Incomplete,
+    /// It is whole, with these transport parameters.
+    Complete(&'a [u8]),
+    /// It cannot be looked into, or has no parameters: whatever is wrong with it, the session finds out.
+    Opaque,
 }
 
 /// What makes server sessions. `params` are our encoded transport parameters.
@@ -138,6 +164,12 @@ pub trait TlsServerConfig: Send + Sync {
     /// # Errors
     /// If TLS cannot be configured so.
     fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn TlsSession>, TlsConfigError>;
+
+    /// Looks into a client's first message before there is a session, so that the version for this can be chosen by it. `bytes` are the first that
+    /// the client sent. By default none can be looked into.
+    fn peek_hello<'a>(&self, _bytes: &'a [u8]) -> Hello<'a> {
+        Hello::Opaque
+    }
 }
 
 /// TLS cannot be set up as asked.

@@ -10,7 +10,7 @@
 
 mod keys;
 
-use super::{NewKeys, PacketKeys, TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
+use super::{Hello, NewKeys, PacketKeys, TlsClientConfig, TlsConfigError, TlsServerConfig, TlsSession};
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::Side;
 pub use keys::NullLimits;
@@ -40,25 +40,39 @@ pub struct NullServer {
 impl TlsClientConfig for NullClient {
     fn start(
         &self,
-        _version: u32,
+        version: u32,
         server_name: &str,
         params: Vec<u8>,
     ) -> Result<Box<dyn TlsSession>, TlsConfigError> {
         if server_name.is_empty() {
             return Err(TlsConfigError::InvalidServerName(String::new()));
         }
-        let mut session = Session::new(Side::Client, self.alpn.clone(), params, self.limits);
+        let mut session = Session::new(Side::Client, version, self.alpn.clone(), params, self.limits);
         session.server_name = Some(server_name.to_owned());
         session.hello()?;
         Ok(Box::new(session))
     }
+
+    fn follows(&self) -> bool {
+        true
+    }
 }
 
 impl TlsServerConfig for NullServer {
-    fn start(&self, _version: u32, params: Vec<u8>) -> Result<Box<dyn TlsSession>, TlsConfigError> {
-        let mut session = Session::new(Side::Server, self.alpn.clone(), params, self.limits);
+    fn start(&self, version: u32, params: Vec<u8>) -> Result<Box<dyn TlsSession>, TlsConfigError> {
+        let mut session = Session::new(Side::Server, version, self.alpn.clone(), params, self.limits);
         session.identity.clone_from(&self.identity);
         Ok(Box::new(session))
+    }
+
+    fn peek_hello<'a>(&self, bytes: &'a [u8]) -> Hello<'a> {
+        let [CLIENT_HELLO, high, low, rest @ ..] = bytes else {
+            return if bytes.len() < 3 { Hello::Incomplete } else { Hello::Opaque };
+        };
+        let Some(mut body) = rest.get(..usize::from(u16::from_be_bytes([*high, *low]))) else {
+            return Hello::Incomplete;
+        };
+        fields(&mut body).map_or(Hello::Opaque, |[_, _, params]| Hello::Complete(params))
     }
 }
 
@@ -99,6 +113,8 @@ enum Output {
 
 struct Session {
     side: Side,
+    /// Of QUIC: each has keys of its own.
+    version: u32,
     /// Ours; after the handshake, only the chosen one.
     alpn: Vec<Vec<u8>>,
     params: Vec<u8>,
@@ -120,9 +136,10 @@ struct Session {
 }
 
 impl Session {
-    fn new(side: Side, alpn: Vec<Vec<u8>>, params: Vec<u8>, limits: NullLimits) -> Self {
+    fn new(side: Side, version: u32, alpn: Vec<Vec<u8>>, params: Vec<u8>, limits: NullLimits) -> Self {
         Self {
             side,
+            version,
             alpn,
             params,
             limits,
@@ -256,7 +273,8 @@ impl Session {
     }
 
     fn keys(&self, generation: Generation) -> super::Keys {
-        keys::keys(self.secret, generation, self.side, self.limits)
+        let secret = fnv(self.secret, &self.version.to_be_bytes());
+        keys::keys(secret, generation, self.side, self.limits)
     }
 }
 
@@ -292,6 +310,10 @@ impl TlsSession for Session {
 
     fn peer_params(&self) -> Option<&[u8]> {
         self.peer_params.as_deref()
+    }
+
+    fn follow(&mut self, version: u32) {
+        self.version = version;
     }
 
     fn next_packet_keys(&mut self) -> Option<PacketKeys> {

@@ -10,6 +10,8 @@
 //! secret, rather than from chance, so that servers which share secret and lifetimes agree on them without a word, and a restart loses
 //! nothing. (A secret that may have leaked must be replaced: by other settings for the endpoint.)
 //!
+//! A token belongs to a version of QUIC, and opens for connections of that one only.
+//!
 //! Layout: the epoch modulo 256, 16 random bytes, the sealed content and its tag. Content: kind, time of issue in microseconds (8 bytes), address
 //! family and address; in a token for Retry the port and two connection ids with their lengths; in one for a later connection the memo, if there
 //! is any.
@@ -18,6 +20,7 @@
 
 use super::ring::OutputLen;
 use crate::id::{Cid, ResetToken};
+use crate::invariants::Version;
 use crate::rng::Rng;
 use crate::time::{Duration, UnixTime};
 use ::ring::{aead, hkdf, hmac};
@@ -41,6 +44,8 @@ pub struct RetryToken {
     pub address: SocketAddr,
     /// When the token was made.
     pub issued: UnixTime,
+    /// The version of the connection that it is for.
+    pub version: Version,
 }
 
 /// What a token for a later connection holds: of a `NEW_TOKEN` frame, or of a protocol of its own.
@@ -50,6 +55,8 @@ pub struct AddressToken {
     pub ip: IpAddr,
     /// When the token was made.
     pub issued: UnixTime,
+    /// The version of the connection on which it is given.
+    pub version: Version,
     /// What the server wants to be reminded of.
     pub memo: Option<Memo>,
 }
@@ -90,8 +97,8 @@ pub enum ValidToken {
 /// A token that proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidToken {
-    /// We did not make it, or with another secret.
-    #[error("the token was not made with our secret")]
+    /// We did not make it, or with another secret, or for another version.
+    #[error("the token was not made with our secret, or not for this version")]
     Unknown,
     /// Its time is over.
     #[error("the token has expired")]
@@ -145,7 +152,7 @@ impl TokenKey {
             content.push(cid.len() as u8);
             content.extend_from_slice(cid);
         }
-        self.seal(rng, token.issued, content)
+        self.seal(rng, token.issued, token.version, content)
     }
 
     /// Makes a token for a later connection; at most 128 bytes.
@@ -154,21 +161,27 @@ impl TokenKey {
         content.extend_from_slice(&token.issued.as_micros().to_be_bytes());
         put_ip(&mut content, token.ip);
         content.extend(token.memo.iter().flatten());
-        self.seal(rng, token.issued, content)
+        self.seal(rng, token.issued, token.version, content)
     }
 
-    /// Opens a token that came from `remote` at `now`.
+    /// Opens a token that came from `remote` at `now`, on a connection of `version`.
     ///
     /// # Errors
     /// [`InvalidToken`] says what is wrong with it and whether that is fatal to the connection.
-    pub fn open(&self, token: &[u8], remote: SocketAddr, now: UnixTime) -> Result<ValidToken, InvalidToken> {
+    pub fn open(
+        &self,
+        token: &[u8],
+        remote: SocketAddr,
+        now: UnixTime,
+        version: Version,
+    ) -> Result<ValidToken, InvalidToken> {
         let ([named], rest) = token.split_first_chunk().ok_or(InvalidToken::Unknown)?;
         let (salt, sealed) = rest.split_first_chunk::<SALT_LEN>().ok_or(InvalidToken::Unknown)?;
         let epoch = self.accepted_epoch(*named, now).ok_or(InvalidToken::Unknown)?;
         let mut buffer = [0; MAX_TOKEN_LEN];
         let buffer = buffer.get_mut(..sealed.len()).ok_or(InvalidToken::Unknown)?;
         buffer.copy_from_slice(sealed);
-        let (key, nonce) = self.derive(epoch, salt);
+        let (key, nonce) = self.derive(epoch, version, salt);
         let content =
             key.open_in_place(nonce, aead::Aad::empty(), buffer).map_err(|_| InvalidToken::Unknown)?;
         let content = Content::parse(content).ok_or(InvalidToken::Unknown)?;
@@ -209,11 +222,11 @@ impl TokenKey {
     }
 
     /// Makes a token of what was [started](start) and has its content.
-    fn seal(&self, rng: &mut dyn Rng, issued: UnixTime, mut token: Vec<u8>) -> Vec<u8> {
+    fn seal(&self, rng: &mut dyn Rng, issued: UnixTime, version: Version, mut token: Vec<u8>) -> Vec<u8> {
         let epoch = self.epoch(issued);
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
-        let (key, nonce) = self.derive(epoch, &salt);
+        let (key, nonce) = self.derive(epoch, version, &salt);
         let tag = key
             .seal_in_place_separate_tag(nonce, aead::Aad::empty(), &mut token[HEAD_LEN..])
             .expect("invariant: a token is shorter than the AEAD's limit of 64 GiB");
@@ -225,9 +238,18 @@ impl TokenKey {
     }
 
     /// One key for each token: the nonce needs not be random then, and no number of tokens wears the secret out.
-    fn derive(&self, epoch: u64, salt: &[u8; SALT_LEN]) -> (aead::LessSafeKey, aead::Nonce) {
+    ///
+    /// And for each version. RFC 9369 §5: "Servers MUST validate the originating version of any session ticket or token and not accept one
+    /// issued from a different version."
+    fn derive(
+        &self,
+        epoch: u64,
+        Version(version): Version,
+        salt: &[u8; SALT_LEN],
+    ) -> (aead::LessSafeKey, aead::Nonce) {
         let mut okm = [0; 32 + aead::NONCE_LEN];
-        expand(&self.secret, &[b"quic address token", &epoch.to_be_bytes(), salt], &mut okm);
+        let info = [b"quic address token", &epoch.to_be_bytes()[..], &version.to_be_bytes(), salt];
+        expand(&self.secret, &info, &mut okm);
         let (key, nonce) = okm.split_at(32);
         let key =
             aead::UnboundKey::new(&aead::AES_256_GCM, key).expect("invariant: AES-256 keys have 32 bytes");
@@ -356,6 +378,7 @@ mod tests {
             retry_scid: Cid::new(&[2; 20]).unwrap(),
             address: "[2001:db8::1]:4433".parse().unwrap(),
             issued: UnixTime::from_secs(1_000),
+            version: Version::V1,
         }
     }
 
@@ -364,7 +387,9 @@ mod tests {
         let key = TokenKey::new(&[3; 32], LIFETIMES);
         let token = key.seal_retry(&mut SeededRng::from_u64(1), &retry());
         assert!(token.len() <= MAX_TOKEN_LEN);
-        let open = |remote: &str, now| key.open(&token, remote.parse().unwrap(), UnixTime::from_secs(now));
+        let open = |remote: &str, now| {
+            key.open(&token, remote.parse().unwrap(), UnixTime::from_secs(now), Version::V1)
+        };
         let RetryToken { original_dcid, retry_scid, .. } = retry();
         let valid = Ok(ValidToken::Retry { original_dcid, retry_scid });
         assert_eq!(open("[2001:db8::1]:4433", 1_000), valid);
@@ -383,11 +408,11 @@ mod tests {
     fn address_tokens_bind_the_ip_only_and_differ() {
         let key = TokenKey::new(&[3; 32], LIFETIMES);
         let mut rng = SeededRng::from_u64(1);
-        let content =
-            AddressToken { ip: "192.0.2.1".parse().unwrap(), issued: UnixTime::from_secs(5), memo: None };
+        let (ip, version) = ("192.0.2.1".parse().unwrap(), Version::V1);
+        let content = AddressToken { ip, issued: UnixTime::from_secs(5), version, memo: None };
         let tokens = [key.seal_address(&mut rng, &content), key.seal_address(&mut rng, &content)];
         let open = |token: &[u8], remote: &str, now| {
-            key.open(token, remote.parse().unwrap(), UnixTime::from_secs(now))
+            key.open(token, remote.parse().unwrap(), UnixTime::from_secs(now), Version::V1)
         };
         let unique = tokens.each_ref().map(|token| match open(token, "192.0.2.1:1", 100) {
             Ok(ValidToken::New { unique, memo: None, .. }) => unique,
@@ -406,8 +431,9 @@ mod tests {
     #[test]
     fn other_secrets_and_changed_tokens_prove_nothing() {
         let token = TokenKey::new(&[3; 32], LIFETIMES).seal_retry(&mut SeededRng::from_u64(1), &retry());
-        let open =
-            |key: &TokenKey, token: &[u8]| key.open(token, retry().address, UnixTime::from_secs(1_000));
+        let open = |key: &TokenKey, token: &[u8]| {
+            key.open(token, retry().address, UnixTime::from_secs(1_000), Version::V1)
+        };
         assert_eq!(open(&TokenKey::new(&[4; 32], LIFETIMES), &token), Err(InvalidToken::Unknown));
         let key = TokenKey::new(&[3; 32], LIFETIMES);
         for at in 0..token.len() {
@@ -419,17 +445,36 @@ mod tests {
     }
 
     #[test]
+    fn tokens_of_another_version_prove_nothing() {
+        // RFC 9369 §5: servers must "not accept one issued from a different version".
+        let key = TokenKey::new(&[3; 32], LIFETIMES);
+        let (now, address) = (UnixTime::from_secs(1_000), retry().address);
+        for (version, other) in [(Version::V1, Version::V2), (Version::V2, Version::V1)] {
+            let mut rng = SeededRng::from_u64(1);
+            let retry = key.seal_retry(&mut rng, &RetryToken { version, ..retry() });
+            let content = AddressToken { ip: address.ip(), issued: now, version, memo: None };
+            for token in [retry, key.seal_address(&mut rng, &content)] {
+                assert!(key.open(&token, address, now, version).is_ok());
+                assert_eq!(key.open(&token, address, now, other), Err(InvalidToken::Unknown));
+            }
+        }
+    }
+
+    #[test]
     fn keys_rotate_with_the_lifetime() {
         const DAY: u64 = 86_400;
         let key = TokenKey::new(&[3; 32], LIFETIMES);
         let (ip, remote) = ("192.0.2.1".parse().unwrap(), "192.0.2.1:1".parse().unwrap());
         let mut rng = SeededRng::from_u64(1);
         let memo = Some(*b"as it was put in");
-        let mut sealed =
-            |at| key.seal_address(&mut rng, &AddressToken { ip, issued: UnixTime::from_secs(at), memo });
+        let version = Version::V2;
+        let mut sealed = |at| {
+            let issued = UnixTime::from_secs(at);
+            key.seal_address(&mut rng, &AddressToken { ip, issued, version, memo })
+        };
         // From the last second of one epoch, and the first of the next.
         let (old, new) = (sealed(10 * DAY - 1), sealed(10 * DAY));
-        let open = |token: &[u8], at| key.open(token, remote, UnixTime::from_secs(at));
+        let open = |token: &[u8], at| key.open(token, remote, UnixTime::from_secs(at), version);
         let opened = open(&old, 11 * DAY - 1);
         let whole = matches!(opened, Ok(ValidToken::New { memo: reminder, .. }) if reminder == memo);
         assert!(whole, "a whole life under the key before the present one: {opened:?}");
@@ -439,7 +484,7 @@ mod tests {
         assert_eq!(open(&new, 9 * DAY - 60), Err(InvalidToken::Unknown));
         // Another server that shares the secret, and has just started.
         let other = TokenKey::new(&[3; 32], LIFETIMES);
-        assert!(other.open(&old, remote, UnixTime::from_secs(10 * DAY)).is_ok());
+        assert!(other.open(&old, remote, UnixTime::from_secs(10 * DAY), version).is_ok());
         // The epoch that a token names is not just a label: with another it does not open.
         let renamed = [&new[..1], &old[1..]].concat();
         assert_eq!(open(&renamed, 10 * DAY), Err(InvalidToken::Unknown));
@@ -458,7 +503,8 @@ mod tests {
         #[test]
         fn junk_is_never_valid(token in prop::collection::vec(any::<u8>(), 0..300)) {
             let remote = retry().address;
-            let opened = TokenKey::new(&[3; 32], LIFETIMES).open(&token, remote, UnixTime::from_secs(0));
+            let key = TokenKey::new(&[3; 32], LIFETIMES);
+            let opened = key.open(&token, remote, UnixTime::from_secs(0), Version::V1);
             prop_assert_eq!(opened, Err(InvalidToken::Unknown));
         }
 

@@ -78,7 +78,7 @@ impl Incoming {
         !matches!(self.0.address, AddressProof::Retry { .. })
     }
 
-    /// The QUIC version that the client speaks.
+    /// The QUIC version that the client begins with.
     pub fn version(&self) -> Version {
         self.0.version
     }

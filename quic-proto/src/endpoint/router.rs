@@ -215,6 +215,7 @@ impl Router {
             retry_scid,
             address: client.path.remote,
             issued: self.epoch.at(now),
+            version: client.version,
         };
         let token = server.token_key.seal_retry(&mut *self.rng, &token);
         let unused = self.rng.next_u64() as u8;
@@ -414,6 +415,7 @@ impl Router {
             epoch: self.epoch,
             max_udp_payload_size: self.config.max_udp_payload_size,
             departure_times: self.config.departure_times,
+            grease_versions: self.config.grease_version_negotiation,
         }
     }
 

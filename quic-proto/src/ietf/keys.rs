@@ -140,6 +140,16 @@ impl Ladder {
         self.install_at(Level::Initial, keys);
     }
 
+    /// Puts other Initial keys in the place of those that are there, and gives these back: packets of one level may come in two versions
+    /// (RFC 9369 §4.1). Changes nothing after Initial keys were discarded.
+    pub fn swap_initial(&mut self, keys: &mut Keys) {
+        let Some(rung) = self.rungs.get_mut(Level::Initial) else { return };
+        if let (Some(local), Some(remote)) = (&mut rung.local, &mut rung.remote) {
+            std::mem::swap(local, &mut keys.local);
+            std::mem::swap(remote, &mut keys.remote);
+        }
+    }
+
     /// Installs the keys that a handshake gave out. Does nothing if that level was discarded.
     pub fn install(&mut self, keys: NewKeys) {
         match keys {

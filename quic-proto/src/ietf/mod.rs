@@ -1,7 +1,7 @@
 //! The family of the IETF's QUIC: v1 (RFC 9000, 9001), with v2 (RFC 9369) as another set of constants.
 //!
 //! It owns what a version decides: how packets look ([`wire`]), the TLS handshake and its keys, transport parameters, Retry and version
-//! negotiation. On the way in: `open` (datagram → packet → plaintext) and `dispatch` (frame → verb of the engine). On the way
+//! negotiation (`negotiate` for what can be forged, `compat` for what cannot). On the way in: `open` (datagram → packet → plaintext) and `dispatch` (frame → verb of the engine). On the way
 //! out: `fill` (levels, coalescing, sealing) and `assemble` (intents → frames).
 //!
 //! Invariants: keys of a level exist from `Ladder::install` to `discard_space`, and with them go the space's sent packets, acks and crypto
@@ -10,6 +10,7 @@
 //! Timers: `KeyDiscard` (old keys after a key update).
 
 mod assemble;
+mod compat;
 mod dispatch;
 mod fill;
 pub mod handshake;
@@ -38,13 +39,16 @@ use crate::recovery::token::Token;
 use crate::time::Instant;
 use crate::timer::Timer;
 use bytes::Bytes;
+use compat::Compat;
 use handshake::Handshake;
 use keys::{Ladder, UpdateRefused};
 use stash::Stash;
 
 /// The IETF family's state of one connection.
 pub(crate) struct Ietf {
-    version: Version,
+    /// The version of the first flight.
+    original: Version,
+    /// The one in use.
     spec: &'static VersionSpec,
 
     handshake: Handshake,
@@ -59,6 +63,8 @@ pub(crate) struct Ietf {
     local_scid: Cid,
     /// The destination of the client's very first packet (RFC 9000 §7.3).
     original_dcid: Cid,
+    /// What else there is to say about versions, until the handshake has settled it; nothing if there is but one.
+    compat: Option<Box<Compat>>,
     /// The source id of the Retry packet, if there was one.
     retry_scid: Option<Cid>,
     /// The destination of the packet that is being taken.
@@ -203,7 +209,7 @@ impl Ietf {
 
     /// The version in use.
     pub(crate) fn version(&self) -> Version {
-        self.version
+        self.spec.version
     }
 }
 

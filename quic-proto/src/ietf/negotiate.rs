@@ -26,7 +26,7 @@ impl Ietf {
         }
         let offered: Vec<u32> = versions.collect();
         // RFC 9000 §6.2: "A client MUST discard a Version Negotiation packet that lists the QUIC version selected by the client."
-        if offered.contains(&self.version.0) {
+        if offered.contains(&self.original.0) {
             return;
         }
         let offered = offered.into_iter().filter(|version| !Version(*version).is_reserved()).collect();
@@ -41,6 +41,7 @@ impl Ietf {
         if engine.side.is_server() || self.heard_from_peer(engine) {
             return;
         }
+        // RFC 9369 §4.1: "The client ignores Retry packets using other versions."
         let Some(retry) = retry::parse(packet, self.spec, &self.original_dcid) else {
             engine.stats.discarded_packets += 1;
             return;

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::packet::Opened;
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::{Cid, Level};
+use crate::invariants::{Version, VersionSpec};
 use crate::net::Ecn;
 use crate::recovery::AckTracker;
 use crate::time::Instant;
@@ -28,11 +29,13 @@ struct Envelope {
 
 /// Where a packet stands in its datagram.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    level: Level,
+pub(super) struct Place {
+    pub(super) level: Level,
     number_at: usize,
     /// The source id of a long header.
     scid: Option<Cid>,
+    /// The version of a long header, if that is not the one in use.
+    pub(super) other: Option<&'static VersionSpec>,
 }
 
 /// RFC 9000 §17.2, §17.3: reserved bits, protected by header protection.
@@ -85,7 +88,7 @@ impl Ietf {
             return;
         }
         let before = std::mem::replace(&mut self.arrived_on, short.dcid);
-        let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None };
+        let place = Place { level: Level::OneRtt, number_at: short.number_offset, scid: None, other: None };
         self.open_packet(engine, received, ecn, packet, place, opened);
         opened.fresh_id = opened.new && before != short.dcid;
         if !opened.new {
@@ -110,11 +113,12 @@ impl Ietf {
             return None;
         }
         // Another version: not of this connection, and what follows cannot be parted from it.
-        if version != self.version.0 {
+        let Some(spec) = self.spec_of(engine.side, Version(version)) else {
             engine.stats.discarded_packets += 1;
             return None;
-        }
-        let Ok(long) = header::parse_long(rest, self.spec) else {
+        };
+        let other = Some(spec).filter(|spec| spec.version != self.spec.version);
+        let Ok(long) = header::parse_long(rest, spec) else {
             engine.stats.discarded_packets += 1;
             return None;
         };
@@ -135,7 +139,7 @@ impl Ietf {
             engine.stats.discarded_packets += 1;
             return Some(long.packet_len);
         }
-        let place = Place { level, number_at: long.number_offset, scid: Some(long.scid) };
+        let place = Place { level, number_at: long.number_offset, scid: Some(long.scid), other };
         let len = long.packet_len;
         // RFC 9000 §14.1: "A server MUST discard an Initial packet that is carried in a UDP datagram with a payload that is smaller than
         // the smallest allowed maximum datagram size of 1200 bytes."
@@ -148,7 +152,10 @@ impl Ietf {
             return Some(len);
         }
         self.arrived_on = long.dcid;
-        self.open_packet(engine, received, ecn, &mut rest[..len], place, opened);
+        match other {
+            None => self.open_packet(engine, received, ecn, &mut rest[..len], place, opened),
+            Some(spec) => self.open_other(engine, received, ecn, &mut rest[..len], (place, spec), opened),
+        }
         Some(len)
     }
 
@@ -158,7 +165,7 @@ impl Ietf {
     }
 
     /// A packet without a key to it is kept for later, if it may be of use then.
-    fn set_aside(
+    pub(super) fn set_aside(
         &mut self,
         engine: &mut Engine,
         received: Instant,
@@ -174,7 +181,7 @@ impl Ietf {
     }
 
     /// Opens one packet and takes its frames.
-    fn open_packet(
+    pub(super) fn open_packet(
         &mut self,
         engine: &mut Engine,
         received: Instant,
@@ -183,7 +190,7 @@ impl Ietf {
         place: Place,
         opened: &mut Opened,
     ) {
-        let Place { level, number_at, scid } = place;
+        let Place { level, number_at, .. } = place;
         // RFC 9001 §5.7: "a server MUST NOT process incoming 1-RTT protected packets before the TLS handshake is complete."
         let early = level == Level::OneRtt && !self.handshake.is_complete();
         let Some(key) = self.keys.header_key_remote(level).filter(|_| !early) else {
@@ -219,9 +226,7 @@ impl Ietf {
             }
         };
         opened.authentic = true;
-        if let Some(scid) = scid {
-            self.on_first_packet(engine, scid);
-        }
+        self.on_authentic(engine, place);
         // RFC 9000 §12.3: "A receiver MUST discard a newly unprotected packet unless it is certain that it has not processed another
         // packet with the same packet number from the same packet number space."
         if engine.acks.get(space).is_none_or(|acks| acks.is_duplicate(number)) {
@@ -242,6 +247,16 @@ impl Ietf {
         // Where the packet has us change the id, the path begins anew (RFC 9000 §17.4).
         if level == Level::OneRtt && newest && peer_cid == engine.peer_cids.current_sequence() {
             opened.spin = Some(first & header::SPIN != 0);
+        }
+    }
+
+    /// What the header of an authentic packet tells before its frames do.
+    fn on_authentic(&mut self, engine: &mut Engine, Place { scid, other, .. }: Place) {
+        if let Some(spec) = other.filter(|_| engine.side.is_client()) {
+            self.follow(spec);
+        }
+        if let Some(scid) = scid {
+            self.on_first_packet(engine, scid);
         }
     }
 

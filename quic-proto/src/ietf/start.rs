@@ -1,9 +1,11 @@
 //! The first moment of a connection: parameters, Initial keys, the TLS session.
 
 use super::Ietf;
+use super::compat::{Compat, Undecided, Versions};
 use super::handshake::Handshake;
 use super::keys::Ladder;
 use super::wire::params::TransportParameters;
+use super::wire::version_info;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::crypto::initial::initial_keys;
 use crate::crypto::token::AddressToken;
@@ -13,19 +15,25 @@ use crate::engine::start::{EngineInit, EngineRules, ServerFirst};
 use crate::id::{Cid, Side};
 use crate::invariants::{Version, VersionSpec, spec};
 use crate::net::FourTuple;
+use crate::rng::Rng;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// RFC 9000 §7.2: the destination that a client makes up for its first packet has at least 8 bytes.
 const FIRST_DCID_LEN: usize = 8;
 
 /// Room for encoded transport parameters, in bytes: enough for all that we send.
-const ENCODED: usize = 192;
+const ENCODED: usize = 224;
 
 /// What starts a client.
 pub(crate) struct ClientStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ClientConfig,
     pub(crate) server_name: &'a str,
+    /// Whether it follows a Version Negotiation packet.
+    pub(crate) negotiated: bool,
+    /// Whether a reserved version is to be named among ours.
+    pub(crate) grease: bool,
 }
 
 /// What starts a server.
@@ -33,6 +41,28 @@ pub(crate) struct ServerStart<'a> {
     pub(crate) version: Version,
     pub(crate) config: &'a ServerConfig,
     pub(crate) first: ServerFirst,
+    /// All versions that the endpoint accepts.
+    pub(crate) versions: &'a [Version],
+    /// Whether a reserved version is to be named among them.
+    pub(crate) grease: bool,
+}
+
+impl ClientStart<'_> {
+    /// The versions that the first flight is compatible with, by the client's preference. RFC 9369 §4: "version 2 meets the definition in
+    /// [QUIC-VN] of a compatible version with version 1, and version 1 is compatible with version 2." Those are all that there are.
+    fn available(&self) -> Versions {
+        let follows = self.config.tls.as_ref().is_some_and(|tls| tls.follows());
+        let compatible = |version: &Version| *version == self.version || follows && spec(*version).is_some();
+        self.config.versions.iter().copied().filter(compatible).collect()
+    }
+}
+
+impl ServerStart<'_> {
+    /// The versions that we like better than the one in which the client has come, of those that this is compatible with.
+    fn preferred(&self) -> Versions {
+        let better = self.versions.iter().take_while(|version| **version != self.version);
+        better.copied().filter(|version| spec(*version).is_some()).collect()
+    }
 }
 
 impl Ietf {
@@ -49,6 +79,10 @@ impl Ietf {
         let params = local_params(&init, local_scid);
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
+        let mut available = start.available();
+        let compat = Compat::of_client(&start.config.versions, &available, start.negotiated);
+        grease(&mut available, start.grease, &mut *init.rng);
+        version_info::encode(&mut encoded, start.version, &available);
         let session = tls.start(start.version.0, start.server_name, encoded)?;
         let engine = init.engine(Side::Client, local_scid, original_dcid, true, &EngineRules::default());
         let mut family = Self::new(
@@ -61,7 +95,12 @@ impl Ietf {
             original_dcid,
             original_dcid,
         );
-        family.token = start.config.token.clone().unwrap_or_default();
+        // RFC 9369 §5: "Clients MUST NOT use a session ticket or token from a QUIC version 1 connection to initiate a QUIC version 2
+        // connection, and vice versa."
+        if start.config.token_version() == Some(start.version) {
+            family.token = start.config.token.clone().unwrap_or_default();
+        }
+        family.compat = compat;
         Ok(Some((family, engine)))
     }
 
@@ -81,8 +120,20 @@ impl Ietf {
         }
         let mut encoded = Vec::with_capacity(ENCODED);
         params.encode(&mut encoded, &mut *init.rng);
-        let session = tls.start(start.version.0, encoded)?;
-        let new_token = address_token(&mut init, start.config);
+        let mut available = Versions::from_slice(start.versions);
+        grease(&mut available, start.grease, &mut *init.rng);
+        let new_token = address_token(&mut init, start.config, start.version);
+        let preferred = start.preferred();
+        let compat = preferred.first().map(|best| {
+            let token = address_token(&mut init, start.config, *best);
+            Compat::of_server(token.map(|token| (*best, token)))
+        });
+        let session: Box<dyn TlsSession> = if preferred.is_empty() {
+            version_info::encode(&mut encoded, start.version, &available);
+            tls.start(start.version.0, encoded)?
+        } else {
+            Box::new(Undecided::new(Arc::clone(tls), start.version, preferred, available, encoded))
+        };
         let engine =
             init.engine(Side::Server, local_scid, first.scid, first.validated, &EngineRules::default());
         let mut family = Self::new(
@@ -96,6 +147,7 @@ impl Ietf {
             first.dcid,
         );
         family.new_token = new_token;
+        family.compat = compat;
         family.retry_scid = first.retry_scid;
         Ok(Some((family, engine)))
     }
@@ -114,7 +166,7 @@ impl Ietf {
         let mut keys = Ladder::default();
         keys.install_initial(initial_keys(&spec.initial_salt, &spec.labels, &initial_dcid, side));
         Self {
-            version,
+            original: version,
             spec,
             handshake: Handshake::new(session),
             keys,
@@ -123,6 +175,7 @@ impl Ietf {
             peer_ack_delay_exponent: None,
             local_scid,
             original_dcid,
+            compat: None,
             retry_scid: None,
             arrived_on: local_scid,
             opened_with_old_key: false,
@@ -157,12 +210,20 @@ fn local_params(init: &EngineInit, local_scid: Cid) -> TransportParameters {
     }
 }
 
+/// RFC 9368 §3: "Clients and servers MAY both include versions following the pattern 0x?a?a?a?a in their Available Versions list", so that nobody
+/// forgets to ignore what he does not know.
+fn grease(available: &mut Versions, on: bool, rng: &mut dyn Rng) {
+    if on {
+        available.push(Version::reserved(rng.next_u64() as u32));
+    }
+}
+
 /// A token for the client's next connection (RFC 9000 §8.1.3).
-fn address_token(init: &mut EngineInit, config: &ServerConfig) -> Option<Vec<u8>> {
+fn address_token(init: &mut EngineInit, config: &ServerConfig, version: Version) -> Option<Vec<u8>> {
     let FourTuple { remote, .. } = init.path;
     let issued = init.epoch.at(init.now);
     config.address_tokens.then(|| {
-        let token = AddressToken { ip: remote.ip(), issued, memo: None };
+        let token = AddressToken { ip: remote.ip(), issued, version, memo: None };
         config.token_key.seal_address(&mut *init.rng, &token)
     })
 }

@@ -19,6 +19,7 @@ impl Ietf {
         data: &[u8],
     ) -> Result<(), TransportError> {
         self.handshake.receive(space, offset, data)?;
+        self.settle_version(engine.side);
         self.drive(engine)
     }
 
@@ -129,6 +130,11 @@ impl Ietf {
             return;
         }
         self.keys.discard(level);
+        if engine.side.is_server() {
+            // RFC 9369 §4.1: "The server MUST NOT discard its original version Initial receive keys until it successfully processes a Handshake
+            // packet with the negotiated version."
+            self.compat = None;
+        }
         if let Some(stash) = &mut self.stash {
             stash.discard(level);
         }
@@ -145,6 +151,7 @@ impl Ietf {
         let Some(raw) = self.handshake.session().peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(raw, !engine.side)?;
         self.authenticate_ids(engine, &params)?;
+        self.check_versions(engine.side, raw)?;
         engine.recovery.set_peer_max_ack_delay(params.max_ack_delay);
         engine.streams.set_peer_limits(PeerLimits {
             max_data: params.initial_max_data,
@@ -177,6 +184,9 @@ impl Ietf {
             engine.on_new_connection_id(1, 0, preferred.cid, preferred.reset_token)?;
         }
         self.peer_ack_delay_exponent = Some(params.ack_delay_exponent);
+        if engine.side.is_client() {
+            self.compat = None;
+        }
         Ok(())
     }
 

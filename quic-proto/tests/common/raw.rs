@@ -2,7 +2,7 @@
 
 use super::{ONE, address, endpoint, null_client_with, null_server_with};
 use quic_proto::codec::Writer;
-use quic_proto::config::TransportConfig;
+use quic_proto::config::{ClientConfig, TransportConfig};
 use quic_proto::connection::Connection;
 use quic_proto::crypto::header_protection::{protect, unprotect};
 use quic_proto::crypto::initial::initial_keys;
@@ -76,6 +76,10 @@ pub struct Raw {
     /// The id that the client made up.
     pub original: Cid,
     params: TransportParameters,
+    /// The version in which we answer as a server, if it is not that of the client's first flight.
+    pub answers: Option<Version>,
+    /// The value of the parameter `version_information` that we send, if any.
+    pub version_information: Option<Vec<u8>>,
 }
 
 const fn slot(level: Level) -> usize {
@@ -150,7 +154,24 @@ impl Raw {
             scid: Cid::new(&SCID).unwrap(),
             original: Cid::new(&ODCID).unwrap(),
             params: generous(),
+            answers: None,
+            version_information: None,
         }
+    }
+
+    /// A misbehaving server of this version for a client with this configuration, which has not been asked for its first datagram.
+    pub fn serving(config: &ClientConfig, version: Version) -> Self {
+        let mut raw = Self::new(Side::Server, TransportConfig::default());
+        raw.real = endpoint(9, None);
+        let to = FourTuple::to(address(7));
+        raw.handle = Some(raw.real.connect(raw.now, to, "localhost", config).unwrap());
+        raw.spec = spec(version).unwrap();
+        raw
+    }
+
+    /// The transport parameters of the real end.
+    pub fn heard(&self) -> &[u8] {
+        self.session.as_ref().and_then(|session| session.peer_params()).expect("a hello came")
     }
 
     /// A peer after a complete handshake.
@@ -202,7 +223,7 @@ impl Raw {
             self.keys[0] =
                 Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.dcid, self.side));
             let client = NullClient { alpn: vec![b"test".to_vec()], ..NullClient::default() };
-            self.session = Some(client.start(1, "localhost", self.encoded()).unwrap());
+            self.session = Some(client.start(self.spec.version.0, "localhost", self.encoded()).unwrap());
             self.speak();
         } else {
             // What the client's first datagram says decides the parameters.
@@ -211,9 +232,26 @@ impl Raw {
         }
     }
 
+    /// Goes on in this version; keys of Initial packets are of that too.
+    pub fn switch(&mut self, version: Version) {
+        self.spec = spec(version).unwrap();
+        self.keys[0] =
+            Some(initial_keys(&self.spec.initial_salt, &self.spec.labels, &self.original, self.side));
+    }
+
+    /// As [`switch`](Self::switch), for a client that has not read anything.
+    pub fn follow(&mut self, version: Version) {
+        self.switch(version);
+        self.session.as_mut().unwrap().follow(version.0);
+    }
+
     fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.params.encode(&mut out, &mut SeededRng::from_u64(5));
+        if let Some(value) = &self.version_information {
+            out.extend([0x11, u8::try_from(value.len()).unwrap()]);
+            out.extend(value);
+        }
         out
     }
 
@@ -227,9 +265,11 @@ impl Raw {
         self.params.original_destination_connection_id = Some(self.original);
         change(&mut self.params);
         let server = NullServer::default();
-        self.session = Some(server.start(1, self.encoded()).unwrap());
+        let version = self.answers.unwrap_or(self.spec.version);
+        self.session = Some(server.start(version.0, self.encoded()).unwrap());
         let len = transmit.len;
         self.take(&mut buf[..len]);
+        self.switch(version);
         self.speak();
     }
 

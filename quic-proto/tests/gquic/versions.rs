@@ -3,9 +3,9 @@
 use crate::common::{Fate, Pair, endpoint, null_client, null_server, read_all};
 use crate::raw::RawClient;
 use crate::support::{client, ecdsa, our_code, send, server, settings, their_code};
-use quic_proto::error::ConnectionError;
+use quic_proto::error::{ConnectionError, TransportErrorCode};
 use quic_proto::id::Dir;
-use quic_proto::invariants::{Version, encode_version_negotiation};
+use quic_proto::invariants::{Version, encode_packed_version_negotiation, encode_version_negotiation};
 use quic_proto::net::{Datagram, FourTuple};
 use quic_proto::streams::OpenError;
 use quic_proto::time::Duration;
@@ -118,6 +118,37 @@ fn a_forged_negotiation_is_found_out() {
     assert_eq!(their_code(pair.client_closed()), Some(55));
     assert_eq!(our_code(pair.client_closed()), None);
     assert_eq!(pair.server.connections(), 0);
+}
+
+#[test]
+fn a_forged_negotiation_away_from_here_is_found_out() {
+    // RFC 9368 §4: "If the client would have selected a different version, the client MUST close the connection with a version negotiation
+    // error." The server says, under the protection of TLS, that it speaks the version that the client began with.
+    for (knows_both, expected) in [(true, Some(TransportErrorCode::VERSION_NEGOTIATION_ERROR)), (false, None)]
+    {
+        let (for_client, for_server) = settings(ecdsa());
+        let config = if knows_both { null_server().family(Arc::new(for_server)) } else { null_server() };
+        let mut pair = Pair::new(config);
+        let first = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&first);
+        pair.network = Box::new(move |_, bytes| {
+            let mut seen = seen.lock().unwrap();
+            if seen.is_some() {
+                return Fate::Deliver;
+            }
+            *seen = Some(bytes.clone());
+            Fate::Drop
+        });
+        let c = pair.connect(&null_client().family(Arc::new(for_client)).versions(&BOTH[1]));
+        pair.poll();
+        let dcid = first.lock().unwrap().as_ref().unwrap()[6..14].to_vec();
+        let mut buf = [0; 100];
+        let len = encode_packed_version_negotiation(&mut buf, 0, &[], &dcid, &[Version::V1.0]).unwrap();
+        pair.inject(false, buf[..len].to_vec());
+        pair.settle();
+        assert_eq!(crate::common::our_code(pair.client_closed()), expected);
+        assert!(knows_both || pair.c(c).version() == Version::V1 && pair.c(c).is_established());
+    }
 }
 
 #[test]

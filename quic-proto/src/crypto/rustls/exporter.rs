@@ -1,55 +1,10 @@
 //! Exporters (RFC 8446 §7.5) without the session that agreed on them.
 //!
 //! rustls computes exporters in its sessions only, and a session holds four kilobytes: buffers of the handshake, and record keys that QUIC
-//! never uses. The exporter's secret itself is a hash long. rustls tells it to nobody but the configuration's key log, which sees it while
-//! the session derives it; so a server's configuration gets a [`Tap`] for a key log, and [`listen`] catches what comes by.
-//!
-//! Invariant: a secret that was heard leaves with the call of [`listen`] during which it came; no other session on any thread sees it.
+//! never uses. The exporter's secret itself is a hash long; the [`tap`](super::tap) hears it. Timers: none.
 
+use ::rustls::Tls13CipherSuite;
 use ::rustls::crypto::tls13::{HkdfExpander, OkmBlock};
-use ::rustls::{KeyLog, Tls13CipherSuite};
-use std::cell::Cell;
-use std::fmt;
-use std::sync::Arc;
-
-/// The name of the exporter's secret in key logs.
-const LABEL: &str = "EXPORTER_SECRET";
-
-thread_local! {
-    /// A result that rustls' calls have no room for: empty but within [`listen`].
-    static HEARD: Cell<Option<OkmBlock>> = const { Cell::new(None) };
-}
-
-/// Runs a session of a configuration with a [`Tap`]. Returns the exporter's secret too if it was derived meanwhile.
-pub(super) fn listen<T>(run: impl FnOnce() -> T) -> (T, Option<OkmBlock>) {
-    HEARD.set(None);
-    let result = run();
-    (result, HEARD.take())
-}
-
-/// A key log that lets [`listen`] hear the exporter's secret, and another one all that it asks for.
-pub(super) struct Tap(pub(super) Arc<dyn KeyLog>);
-
-impl KeyLog for Tap {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        if label == LABEL && secret.len() <= OkmBlock::MAX_LEN {
-            HEARD.set(Some(OkmBlock::new(secret)));
-        }
-        if self.0.will_log(label) {
-            self.0.log(label, client_random, secret);
-        }
-    }
-
-    fn will_log(&self, label: &str) -> bool {
-        label == LABEL || self.0.will_log(label)
-    }
-}
-
-impl fmt::Debug for Tap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Computes exporters.
 pub(super) struct Exporter {

@@ -140,13 +140,13 @@ mod with_provider {
                 None => builder.with_no_client_auth(),
             };
             config.alpn_protocols = options.alpn;
-            if options.full_handshakes {
-                config.resumption = Resumption::disabled();
-            }
+            let remembered =
+                || if options.full_handshakes { Resumption::disabled() } else { Resumption::default() };
+            config.resumption = remembered();
             if let Some(key_log) = options.key_log {
                 config.key_log = key_log;
             }
-            Self::new(config)
+            Ok(Self::new(config)?.remember_v2(remembered()))
         }
     }
 

@@ -3,8 +3,10 @@
 //! A client's session lives as long as its connection: tickets may come at any time (RFC 8446 §4.6.1). A server's has nothing to do any
 //! more once it said everything; what may be asked of it later is kept, and the rest, four kilobytes, is dropped.
 
-use super::exporter::{Exporter, listen};
+use super::exporter::Exporter;
+use super::follower::Follower;
 use super::keys;
+use super::tap::listen;
 use crate::crypto::{NewKeys, PacketKeys, TlsSession};
 use crate::error::{TransportError, TransportErrorCode};
 use ::rustls::pki_types::CertificateDer;
@@ -17,21 +19,42 @@ pub(super) struct ClientSession {
     connection: Connection,
     /// What the next generation of application keys comes from; here once there is a first.
     next: Option<Secrets>,
+    /// In place of rustls' keys, where they are for another version than the session began with.
+    follower: Option<Box<Follower>>,
 }
 
 impl ClientSession {
     pub(super) fn new(connection: ClientConnection) -> Self {
-        Self { connection: connection.into(), next: None }
+        Self { connection: connection.into(), next: None, follower: None }
     }
 }
 
 impl TlsSession for ClientSession {
     fn read(&mut self, data: &[u8]) -> Result<(), TransportError> {
-        self.connection.read_hs(data).map_err(|error| refusal(&error, self.connection.alert()))
+        let connection = &mut self.connection;
+        let read = match &mut self.follower {
+            None => connection.read_hs(data),
+            Some(follower) if !connection.is_handshaking() => return follower.skip(data),
+            Some(follower) => {
+                let (read, heard) = listen(|| connection.read_hs(data));
+                follower.hear(heard);
+                read
+            }
+        };
+        read.map_err(|error| refusal(&error, connection.alert()))
     }
 
     fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
-        self.connection.write_hs(out).map(|change| new_keys(change, &mut self.next))
+        let change = self.connection.write_hs(out)?;
+        let suite = self.connection.negotiated_cipher_suite();
+        match (&mut self.follower, suite) {
+            (Some(follower), Some(suite)) => Some(follower.new_keys(&change, suite.suite())),
+            _ => Some(new_keys(change, &mut self.next)),
+        }
+    }
+
+    fn follow(&mut self, version: u32) {
+        self.follower = Follower::new(version).map(Box::new);
     }
 
     fn is_handshaking(&self) -> bool {
@@ -48,7 +71,10 @@ impl TlsSession for ClientSession {
         if self.is_handshaking() {
             return None;
         }
-        self.next.as_mut().map(|secrets| keys::wrap_packet_keys(secrets.next_packet_keys()))
+        match &mut self.follower {
+            Some(follower) => follower.next_packet_keys(),
+            None => self.next.as_mut().map(|secrets| keys::wrap_packet_keys(secrets.next_packet_keys())),
+        }
     }
 
     fn alpn(&self) -> Option<&[u8]> {
@@ -128,9 +154,9 @@ impl TlsSession for ServerSession {
             let reason = "a client sent a TLS message after its handshake";
             return Err(TransportError::new(TransportErrorCode::crypto(UNEXPECTED_MESSAGE), reason));
         };
-        let (read, secret) = listen(|| connection.read_hs(data));
+        let (read, heard) = listen(|| connection.read_hs(data));
         let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.tls13());
-        if let Some((secret, suite)) = secret.zip(suite) {
+        if let Some((secret, suite)) = heard.exporter.zip(suite) {
             *exporter = Some(Exporter::new(secret, suite));
         }
         read.map_err(|error| refusal(&error, connection.alert()))
@@ -208,7 +234,7 @@ impl TlsSession for ServerSession {
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
-const UNEXPECTED_MESSAGE: u8 = 10;
+pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
 
 fn refusal(error: &Error, alert: Option<AlertDescription>) -> TransportError {
     // RFC 9001 §4.1.3: "if there is data from a previous encryption level that TLS has not consumed, this MUST be treated as a connection

@@ -144,7 +144,7 @@ fn a_key_log_hears_what_it_asks_for() {
         "SERVER_HANDSHAKE_TRAFFIC_SECRET",
     ];
     assert_eq!(heard, expected);
-    assert!(exporter::listen(|| ()).1.is_none(), "no secret stays behind");
+    assert!(tap::listen(|| ()).1.exporter.is_none(), "no secret stays behind");
 }
 
 #[test]
@@ -247,6 +247,139 @@ fn full_handshakes_offer_no_session() {
         // A session to resume is a pre_shared_key extension more (RFC 8446 §4.2.11).
         assert_eq!(hellos[0] == hellos[1], full_handshakes, "{hellos:?}");
     }
+}
+
+/// How many bytes the server answers a client's first message with. It is fewer when a session is resumed: then there is no certificate.
+fn first_flight(client: &RustlsClient, server: &RustlsServer, version: u32) -> (usize, usize) {
+    let (mut client, mut server) = ends(client, server, version);
+    let (mut hello, mut answer) = (Vec::new(), Vec::new());
+    client.session.write(&mut hello);
+    server.session.read(&hello).unwrap();
+    while server.session.write(&mut answer).is_some() {}
+    (hello.len(), answer.len())
+}
+
+#[test]
+fn tickets_are_good_for_one_version() {
+    // RFC 9369 §5: "Clients MUST NOT use a session ticket or token from a QUIC version 1 connection to initiate a QUIC version 2 connection, and
+    // vice versa. … Servers MUST validate the originating version of any session ticket or token and not accept one issued from a different
+    // version."
+    let (identity, roots) = identity();
+    let copy = Identity { chain: identity.chain.clone(), key: identity.key.clone_key() };
+    let stateful = server_config(identity, &[b"two"]).unwrap();
+    let mut config = (*server_config(copy, &[b"two"]).unwrap().v1).clone();
+    config.ticketer = Arc::new(Plain);
+    let stateless = RustlsServer::new(config).unwrap();
+    for (version, other) in [(V1, V2), (V2, V1)] {
+        for server in [&stateful, &stateless] {
+            let client = RustlsClient::with_roots(roots.clone(), options(&["two"], &[])).unwrap();
+            let careless = RustlsClient { v1: Arc::clone(&client.v1), v2: Arc::clone(&client.v1) };
+            let meet = |client: &RustlsClient| {
+                let (mut client, mut server) = ends(client, server, version);
+                shake(&mut client, &mut server, 10_000).unwrap();
+            };
+            let (hello, full) = first_flight(&client, server, version);
+            meet(&client);
+            let (same, of_other) =
+                (first_flight(&client, server, version), first_flight(&client, server, other));
+            assert!(same.0 > hello && same.1 < full / 2, "resumed: {same:?}, {full}");
+            assert!(of_other.0 == hello && of_other.1 > full / 2, "not offered: {of_other:?}, {full}");
+            meet(&careless);
+            let refused = first_flight(&careless, server, other);
+            assert!(refused.0 > hello && refused.1 > full / 2, "offered and refused: {refused:?}, {full}");
+        }
+    }
+}
+
+/// Tickets that hide nothing.
+#[derive(Debug)]
+struct Plain;
+
+impl ::rustls::server::ProducesTickets for Plain {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        1000
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        Some(plain.to_vec())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        Some(cipher.to_vec())
+    }
+}
+
+#[test]
+fn a_configuration_of_ones_own_remembers_no_session_of_version_2_unasked() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let config = (*RustlsClient::with_roots(roots, options(&["two"], &[])).unwrap().v1).clone();
+    let client = RustlsClient::new(config).unwrap();
+    let grows = |client: &RustlsClient| {
+        let (before, _) = first_flight(client, &server, V2);
+        let (mut end, mut peer) = ends(client, &server, V2);
+        shake(&mut end, &mut peer, 10_000).unwrap();
+        first_flight(client, &server, V2).0 > before
+    };
+    assert!(!grows(&client));
+    assert!(grows(&client.remember_v2(Resumption::in_memory_sessions(8))));
+}
+
+#[test]
+fn a_client_follows_to_another_version() {
+    for (begun, chosen) in [(V1, V2), (V2, V1)] {
+        for cipher in [CipherChoice::Aes128Gcm, CipherChoice::Aes256Gcm, CipherChoice::ChaCha20Poly1305] {
+            let (identity, roots) = identity();
+            let server = server_config(identity, &[b"two"]).unwrap();
+            let client = RustlsClient::with_roots(roots, options(&["two"], &[cipher])).unwrap();
+            assert!(client.follows());
+            let (mut end, _) = ends(&client, &server, begun);
+            let (_, mut peer) = ends(&client, &server, chosen);
+            end.session.follow(chosen);
+            shake(&mut end, &mut peer, 1).unwrap();
+            check_complete(&mut end, &mut peer);
+            // RFC 9369 §5: "After compatible version negotiation, any resulting session ticket maps to the negotiated version rather than the
+            // original one": it is not offered in the original version. Here it is not kept at all.
+            let anew =
+                RustlsClient::with_roots(RootCertStore::empty(), options(&["two"], &[cipher])).unwrap();
+            for version in [V1, V2] {
+                let (hello, _) = first_flight(&client, &server, version);
+                assert_eq!(hello, first_flight(&anew, &server, version).0, "no session is offered");
+            }
+            // RFC 9001 §6, wherever the message is cut.
+            assert!(end.session.read(&[4, 0, 0, 3]).is_ok());
+            assert!(end.session.read(&[24, 24, 24, 4, 0]).is_ok());
+            assert!(end.session.read(&[0, 0]).is_ok());
+            let error = end.session.read(&[24, 0, 0, 1, 0]).unwrap_err();
+            assert_eq!(error.code, TransportErrorCode::crypto(10));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_stays_has_other_keys() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let client = client_config(roots, &[b"two"]).unwrap();
+    let (mut end, _) = ends(&client, &server, V1);
+    let (_, mut peer) = ends(&client, &server, V2);
+    shake(&mut end, &mut peer, 100).unwrap();
+    let (ours, theirs) = (end.one_rtt.unwrap(), peer.one_rtt.unwrap());
+    assert!(!crate::crypto::testing::opens(&theirs.local.packet, &ours.remote.packet));
+}
+
+#[test]
+fn the_hello_of_rustls_can_be_looked_into() {
+    let (identity, roots) = identity();
+    let server = server_config(identity, &[b"two"]).unwrap();
+    let mut hello = Vec::new();
+    ends(&client_config(roots, &[b"two"]).unwrap(), &server, V1).0.session.write(&mut hello);
+    assert_eq!(server.peek_hello(&hello), Hello::Complete(b"client params"));
+    assert_eq!(server.peek_hello(&hello[..hello.len() - 1]), Hello::Incomplete);
 }
 
 #[test]

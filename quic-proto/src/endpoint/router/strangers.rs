@@ -218,7 +218,7 @@ impl Router {
         if header.token.is_empty() {
             return Ok(AddressProof::None);
         }
-        match server.token_key.open(header.token, path.remote, self.epoch.at(now)) {
+        match server.token_key.open(header.token, path.remote, self.epoch.at(now), header.version) {
             Ok(ValidToken::Retry { original_dcid, retry_scid }) if retry_scid == header.dcid => {
                 Ok(AddressProof::Retry { original_dcid, retry_scid })
             }

@@ -207,7 +207,7 @@ fn a_retry_is_answered_once_from_the_same_address_in_time() {
 fn tokens_of_earlier_connections_validate_and_bad_ones_do_not_matter() {
     let mut bench = Bench::new(|server| server);
     let server = bench.router.server.clone().unwrap();
-    let token = AddressToken { ip: address(1).ip(), issued: EPOCH, memo: None };
+    let token = AddressToken { ip: address(1).ip(), issued: EPOCH, version: Version::V1, memo: None };
     let token = server.token_key.seal_address(&mut SeededRng::from_u64(3), &token);
     assert!(bench.incoming(1, initial(&cid(1, 8), &token, 1200)).is_validated());
     assert!(bench.incoming(1, initial(&cid(2, 8), &token, 1200)).may_retry());

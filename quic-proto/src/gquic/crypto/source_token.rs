@@ -6,6 +6,7 @@
 
 use crate::crypto::token::{AddressToken, Memo, TokenKey, TokenLifetimes, ValidToken};
 use crate::id::Cid;
+use crate::invariants::Version;
 use crate::rng::Rng;
 use crate::time::{Duration, UnixTime};
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,7 @@ pub fn key(secret: &[u8; 32]) -> TokenKey {
 
 /// Makes a token for a client at `ip`.
 pub fn seal(key: &TokenKey, rng: &mut dyn Rng, ip: IpAddr, now: UnixTime) -> Vec<u8> {
-    key.seal_address(rng, &AddressToken { ip, issued: now, memo: None })
+    key.seal_address(rng, &AddressToken { ip, issued: now, version: Version::Q044, memo: None })
 }
 
 /// Makes a token for a client at `ip` that goes into a rejection in the connection `cid` that ends at the offset `end`. Its length does not
@@ -34,7 +35,7 @@ pub fn seal_answer(
     end: u64,
 ) -> Vec<u8> {
     let memo = cid.first_chunk().map(|cid| memo(*cid, end));
-    key.seal_address(rng, &AddressToken { ip, issued: now, memo })
+    key.seal_address(rng, &AddressToken { ip, issued: now, version: Version::Q044, memo })
 }
 
 /// What a token proves: that the client receives at its address, and then this.
@@ -53,7 +54,9 @@ pub enum Proof {
 
 /// What a token proves that came from `remote` in a hello of the connection `cid`; `None` if nothing.
 pub fn check(key: &TokenKey, token: &[u8], remote: SocketAddr, now: UnixTime, cid: Cid) -> Option<Proof> {
-    let Ok(ValidToken::New { memo, age, .. }) = key.open(token, remote, now) else { return None };
+    let Ok(ValidToken::New { memo, age, .. }) = key.open(token, remote, now, Version::Q044) else {
+        return None;
+    };
     let end = memo.and_then(|memo| end_in(&memo, cid));
     Some(end.map_or(Proof::Known, |end| Proof::Answer { end, after: age }))
 }

@@ -1,12 +1,14 @@
 //! Transport parameters, RFC 9000 §18.
 //!
 //! Owns their encoding in the TLS extension, their defaults, and the checks of single values. That the connection ids in them agree with
-//! those in packet headers (§7.3) is checked by the handshake.
+//! those in packet headers (§7.3) is checked by the handshake. One is apart, [`VersionInformation`]: it is checked here with the others, but a
+//! list of any length is not kept.
 //!
 //! Invariants: what [`TransportParameters::decode`] returns is valid; unknown parameters are ignored (§7.4.2). No timers: the durations
 //! here are read by those who run them.
 
 use super::frame::MAX_STREAMS;
+use super::version_info::VersionInformation;
 use crate::codec::{Reader, UnexpectedEnd, varint};
 use crate::error::{TransportError, TransportErrorCode};
 use crate::id::{Cid, ResetToken, Side};
@@ -103,9 +105,7 @@ impl TransportParameters {
     /// # Errors
     /// `TRANSPORT_PARAMETER_ERROR` if it is malformed, a value is out of range, a parameter comes twice or is not the sender's to send.
     pub fn decode(bytes: &[u8], sender: Side) -> Result<Self, TransportError> {
-        Self::parse(bytes, sender).map_err(|Invalid(reason)| {
-            TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, reason)
-        })
+        Self::parse(bytes, sender).map_err(TransportError::from)
     }
 
     /// Appends the encoding to `out`. What equals the default is left out. One parameter of a reserved id is added (RFC 9000 §18.1), so
@@ -208,6 +208,9 @@ impl TransportParameters {
             ids::ACTIVE_IDS => self.active_connection_id_limit = bounded(value, 2, varint::MAX)?,
             ids::INITIAL_SCID => self.initial_source_connection_id = Some(cid(value)?),
             ids::RETRY_SCID => self.retry_source_connection_id = Some(cid(value)?),
+            ids::VERSIONS => {
+                VersionInformation::parse(value, sender)?;
+            }
             ids::DATAGRAM => self.max_datagram_frame_size = integer(value)?,
             // RFC 9000 §7.4.2: "An endpoint MUST ignore transport parameters that it does not support."
             _ => {}
@@ -250,8 +253,8 @@ impl PreferredAddress {
     }
 }
 
-/// Ids of the parameters that are known: RFC 9000 §18.2 and RFC 9221 §3.
-mod ids {
+/// Ids of the parameters that are known: RFC 9000 §18.2, RFC 9368 §3 and RFC 9221 §3.
+pub(super) mod ids {
     pub(super) const ORIGINAL_DCID: u8 = 0x00;
     pub(super) const IDLE_TIMEOUT: u8 = 0x01;
     pub(super) const RESET_TOKEN: u8 = 0x02;
@@ -269,11 +272,18 @@ mod ids {
     pub(super) const ACTIVE_IDS: u8 = 0x0e;
     pub(super) const INITIAL_SCID: u8 = 0x0f;
     pub(super) const RETRY_SCID: u8 = 0x10;
+    pub(in super::super) const VERSIONS: u8 = 0x11;
     pub(super) const DATAGRAM: u8 = 0x20;
 }
 
 /// What is wrong with the parameters.
-struct Invalid(&'static str);
+pub(super) struct Invalid(pub(super) &'static str);
+
+impl From<Invalid> for TransportError {
+    fn from(Invalid(reason): Invalid) -> Self {
+        Self::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, reason)
+    }
+}
 
 impl From<UnexpectedEnd> for Invalid {
     fn from(UnexpectedEnd: UnexpectedEnd) -> Self {
@@ -310,7 +320,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(varint::MAX)
 }
 
-fn put_varint(out: &mut Vec<u8>, value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, value: u64) {
     let mut bytes = [0; 8];
     let len = varint::encode(value, &mut bytes).unwrap_or(0);
     out.extend_from_slice(&bytes[..len]);
