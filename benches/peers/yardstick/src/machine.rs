@@ -20,13 +20,22 @@ pub(crate) fn facts(
     patience: &Patience,
 ) -> Vec<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
+    let model = field(&info, "model name").unwrap_or("unknown processor");
+    // Clouds give their processors the same name for generations.
+    let numbers = ["cpu family", "model"].map(|name| field(&info, name).unwrap_or("unknown"));
+    let has = |flag| field(&info, "flags").is_some_and(|flags| flags.split(' ').any(|one| one == flag));
+    let wide: Vec<&str> = ["vaes", "avx512f", "sha_ni"].into_iter().filter(|flag| has(*flag)).collect();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let words = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let args = if words.is_empty() { String::new() } else { format!(" -- {words}") };
     vec![
-        format!("{cores} cores of {model}, {}", told("uname", &["-srm"], root)),
+        format!(
+            "{cores} cores of {model} (family {}, model {}; {}), {}",
+            numbers[0],
+            numbers[1],
+            wide.join(", "),
+            told("uname", &["-srm"], root)
+        ),
         told("rustc", &["--version"], root),
         format!(
             "commit {} of {}",
@@ -40,6 +49,13 @@ pub(crate) fn facts(
         patience.told(),
         format!("`cargo run --release --manifest-path benches/peers/Cargo.toml -p yardstick{args}`"),
     ]
+}
+
+/// The first value of this name in `/proc/cpuinfo`.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name))
+        .map(|(_, value)| value.trim())
 }
 
 fn told(program: &str, args: &[&str], at: &Path) -> String {
