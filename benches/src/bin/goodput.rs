@@ -40,11 +40,8 @@ fn paths() -> Vec<(&'static str, Bottleneck)> {
         ("50 Mbit, 40 ms, 1 % loss in bursts of 4", fifty.clone().loss(Loss::bursts(percent(1), 4.0))),
         ("50 Mbit, 40 ms, queue 0.25 BDP", fifty.clone().queue(0.25)),
         ("50 Mbit, 40 ms, queue 4 BDP", fifty.clone().queue(4.0)),
-        ("50 Mbit, 40 ms, 1 % reordered by 8 ms", fifty.reorder(percent(1), ms(8))),
-        (
-            "50 Mbit, 40 ms, 1 % loss, stalls of up to 40 ms",
-            fifty.clone().loss(percent(1)).stall(ms(250), ms(40)),
-        ),
+        ("50 Mbit, 40 ms, 1 % reordered by 8 ms", fifty.clone().reorder(percent(1), ms(8))),
+        ("50 Mbit, 40 ms, 1 % loss, stalls of up to 40 ms", fifty.loss(percent(1)).stall(ms(250), ms(40))),
         ("100 Mbit, 100 ms", hundred.clone()),
         ("100 Mbit, 100 ms, stalls of up to 40 ms", hundred.clone().stall(ms(250), ms(40))),
         ("100 Mbit, 100 ms, 0.1 % loss", hundred.loss(percent(0.1))),

@@ -2,7 +2,12 @@
 //!
 //! A token bucket of bytes. Owns the bucket; the rate comes from outside with each question, the congestion window is checked by others.
 //!
-//! Invariants: never more than [`Pacer::burst`] bytes are given out at once; over any time `t` no more than `burst + rate * t`.
+//! A sender that comes late for what it waited for, because its timer or its processor was, has lost time that the path could have used, and what
+//! the bucket cannot hold of it is owed. It is paid back at up to twice the rate. Otherwise a controller that paces at the bandwidth would get
+//! less on every machine that has more to do. Where the sender waited for something else, nothing is owed.
+//!
+//! Invariants: never more than [`Pacer::burst`] bytes are given out at once; over any time `t` no more than `burst + rate * t`, but for what is owed
+//! from before, which is at most the rate of 10 ms.
 //! Packets that are not asked for here (acknowledgements, probes) may overdraw the bucket, by one burst at most. Once the bucket was found
 //! empty it stays closed until it holds what is worth a batch: acknowledgements keep asking, and would get a packet or two each time.
 //!
@@ -30,6 +35,8 @@ const BURST_TIME: Duration = Duration::from_millis(2);
 const RELEASE_TIME: Duration = Duration::from_millis(1);
 /// The same where no timer is needed.
 const FINE_RELEASE_TIME: Duration = Duration::from_micros(250);
+/// For how long a delay of the sender's more is owed: what a busy machine does to a process now and then, and less than most round trips.
+const MAX_LATE: Duration = Duration::from_millis(10);
 /// The longest head start: some times what a timer of an operating system is late.
 const MAX_HEAD_START: Duration = Duration::from_millis(5);
 
@@ -46,6 +53,10 @@ pub struct Pacer {
     /// What was asked for in vain, in bytes; zero while the bucket is open.
     saving: u64,
     refilled: Option<Instant>,
+    /// The sender waits for a release that it was told, and for nothing else.
+    awaited: bool,
+    /// Bytes that were earned in vain while it was late.
+    owed: f64,
     /// The socket holds datagrams back until they are to leave.
     departure_times: bool,
 }
@@ -61,6 +72,8 @@ impl Pacer {
             burst: MIN_BURST * mtu,
             saving: 0,
             refilled: None,
+            awaited: false,
+            owed: 0.0,
             departure_times: false,
         }
     }
@@ -93,8 +106,13 @@ impl Pacer {
         if self.saving > 0 && budget < self.worth(self.saving) {
             return 0;
         }
-        self.saving = 0;
+        (self.saving, self.awaited) = (0, false);
         budget
+    }
+
+    /// The sender waits for something else.
+    pub fn not_awaited(&mut self) {
+        self.awaited = false;
     }
 
     /// Bytes were sent, paced or not.
@@ -110,6 +128,8 @@ impl Pacer {
             return now;
         }
         self.saving = wanted;
+        self.awaited = !self.departure_times;
+        let missing = missing - self.owed.min(missing / 2.0);
         // A fraction of a nanosecond short would wake the caller up in vain.
         let nanos = (missing * 1e9 / self.rate as f64).ceil();
         self.time(now) + Duration::from_nanos(nanos as u64)
@@ -140,8 +160,17 @@ impl Pacer {
     fn refill(&mut self, now: Instant) {
         let since = self.refilled.unwrap_or(now);
         if now > since {
-            self.tokens += self.rate as f64 * (now - since).as_secs_f64();
-            self.tokens = self.tokens.min(self.burst as f64);
+            let earned = self.rate as f64 * (now - since).as_secs_f64();
+            let paid_back = earned.min(self.owed);
+            self.tokens += earned + paid_back;
+            self.owed -= paid_back;
+            let spilt = self.tokens - self.burst as f64;
+            if spilt > 0.0 {
+                self.tokens = self.burst as f64;
+                if self.awaited {
+                    self.owed = (self.owed + spilt).min(self.rate as f64 * MAX_LATE.as_secs_f64());
+                }
+            }
         }
         self.refilled = Some(now.max(since));
     }
@@ -211,6 +240,62 @@ mod tests {
         let mut pacer = Pacer::new(1200);
         let _ = pacer.budget(Instant::EPOCH, 1_000_000);
         assert_eq!(pacer.budget(Instant::from_millis(100_000), 1_000_000), 10 * MTU);
+    }
+
+    /// 10 Mbit/s for a datagram each millisecond; the bucket is empty, and a release was told.
+    fn waiting() -> (Pacer, Instant) {
+        let mut pacer = Pacer::new(1250);
+        let _ = pacer.budget(Instant::EPOCH, 1_250_000);
+        pacer.on_sent(10 * 1250);
+        let release = pacer.next_release(Instant::EPOCH, 1250);
+        assert_eq!(release, Instant::from_millis(1));
+        (pacer, release)
+    }
+
+    /// What a sender sends that takes all it may whenever it is told to, until `end`.
+    fn send_until(pacer: &mut Pacer, mut now: Instant, end: Instant) -> u64 {
+        let mut sent = 0;
+        while now < end {
+            let budget = pacer.budget(now, 1_250_000);
+            assert!(budget <= pacer.burst());
+            pacer.on_sent(budget);
+            sent += budget;
+            now = pacer.next_release(now, 1250);
+        }
+        sent
+    }
+
+    #[test]
+    fn who_came_late_gets_what_it_missed_at_twice_the_rate() {
+        let (mut pacer, release) = waiting();
+        // Of 18 that it has earned the bucket holds ten; eight are owed.
+        let late = release + Duration::from_millis(17);
+        assert_eq!(pacer.budget(late, 1_250_000), 10 * 1250);
+        pacer.on_sent(10 * 1250);
+        assert_eq!(pacer.next_release(late, 1250), late + Duration::from_micros(500));
+        let sent = send_until(&mut pacer, late + Duration::from_micros(500), late + Duration::from_millis(8));
+        assert_eq!(sent, 15 * 1250, "one each half millisecond");
+        let end = late + Duration::from_millis(20);
+        let sent = send_until(&mut pacer, late + Duration::from_millis(9), end);
+        assert!((11 * 1250..=12 * 1250).contains(&sent), "nothing is owed any more: {sent}");
+    }
+
+    #[test]
+    fn what_is_owed_is_bounded() {
+        let (mut pacer, release) = waiting();
+        let late = release + Duration::from_secs(1);
+        let sent = send_until(&mut pacer, late, late + Duration::from_millis(100));
+        // The bucket, a hundred milliseconds, and ten.
+        assert!((119 * 1250..=120 * 1250).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn who_waited_for_something_else_is_owed_nothing() {
+        let (mut pacer, release) = waiting();
+        pacer.not_awaited();
+        let late = release + Duration::from_secs(1);
+        let sent = send_until(&mut pacer, late, late + Duration::from_millis(100));
+        assert!((109 * 1250..=110 * 1250).contains(&sent), "{sent}");
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Engine {
         let path = self.paths.active_mut();
         bytes = bytes.min(path.cc.window().saturating_sub(self.recovery.bytes_in_flight()));
         if bytes < size {
+            path.pacer.not_awaited();
             return one(Allowance::AcksOnly, Some(Wait::Congestion));
         }
         if self.config.pacing {
