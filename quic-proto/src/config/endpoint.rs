@@ -83,8 +83,9 @@ impl EndpointConfig {
     /// clients speak version 2 that have no other. A client that begins with a version not on the list is told all of them in this order, and
     /// begins anew with the one that it likes best.
     ///
-    /// In the handshake it is told them again, so that nobody else can have named others (RFC 9368 §4). Where several servers share an address, a client may hear of a version from one and meet another that has it not: RFC 9368 §5 says in
-    /// which steps versions are added and removed then. This list is all three of the sets of which it speaks.
+    /// In the handshake it is told them again, so that nobody else can have named others (RFC 9368 §4). Where several servers share an address, a
+    /// client may hear of a version from one and meet another that has it not: RFC 9368 §5 says in which steps versions are added and
+    /// removed then. This list is all three of the sets of which it speaks.
     #[must_use]
     pub fn versions(mut self, versions: &[Version]) -> Self {
         self.versions = SmallVec::from_slice(versions);

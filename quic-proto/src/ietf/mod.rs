@@ -1,8 +1,8 @@
 //! The family of the IETF's QUIC: v1 (RFC 9000, 9001), with v2 (RFC 9369) as another set of constants.
 //!
 //! It owns what a version decides: how packets look ([`wire`]), the TLS handshake and its keys, transport parameters, Retry and version
-//! negotiation (`negotiate` for what can be forged, `compat` for what cannot). On the way in: `open` (datagram → packet → plaintext) and `dispatch` (frame → verb of the engine). On the way
-//! out: `fill` (levels, coalescing, sealing) and `assemble` (intents → frames).
+//! negotiation (`negotiate` for what can be forged, `compat` for what cannot). On the way in: `open` (datagram → packet →
+//! plaintext) and `dispatch` (frame → verb of the engine). On the way out: `fill` (levels, coalescing, sealing) and `assemble` (intents → frames).
 //!
 //! Invariants: keys of a level exist from `Ladder::install` to `discard_space`, and with them go the space's sent packets, acks and crypto
 //! stream; a Retry or a version negotiation packet counts only before any packet was authentic, and a Retry only once.
