@@ -24,7 +24,7 @@ use quic_proto::event::Event;
 use quic_proto::rng::SeededRng;
 use quic_proto::time::Instant as ProtocolTime;
 use quic_udp::dialogue::Dialogue;
-use quic_udp::rhythm::{self, ENOUGH, Lead, RECEIVES, SENDS};
+use quic_udp::rhythm::{self, ENOUGH, Lead, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch, Socket, SocketStats, os};
 use std::collections::VecDeque;
 use std::fmt;
@@ -342,35 +342,33 @@ impl Endpoint {
         self.protocol.poll_remains().map(|(handle, remains)| Occurrence::Gone(handle, remains))
     }
 
-    /// Gives the protocol what is in the socket, until the application has enough to do.
+    /// Gives the protocol a batch of what is in the socket, until the application has enough to do.
     fn receive(&mut self, now: ProtocolTime) -> io::Result<()> {
-        let mut work = 0;
-        for _ in 0..RECEIVES {
-            if self.inbox.is_empty() {
-                if !self.readable {
-                    break;
-                }
-                match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
-                    Ok(()) => self.readable = !self.inbox.drained_the_socket(),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.readable = false;
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
+        if self.inbox.is_empty() {
+            if !self.readable {
+                return Ok(());
             }
-            self.lead.reset();
+            match self.socket.io().try_io(|| self.socket.try_receive(&mut self.inbox)) {
+                Ok(()) => self.readable = !self.inbox.drained_the_socket(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let (mut work, mut heard) = (0, 0);
+        while work < ENOUGH
+            && let Some(datagram) = self.inbox.next_datagram()
+        {
+            heard += 1;
+            self.dialogue.received(now, &datagram);
+            self.protocol.handle_datagram(now, datagram);
+            work += self.collect();
+        }
+        if heard > 0 {
+            self.lead.heard(heard);
             self.paused_until = None;
-            while work < ENOUGH
-                && let Some(datagram) = self.inbox.next_datagram()
-            {
-                self.dialogue.received(now, &datagram);
-                self.protocol.handle_datagram(now, datagram);
-                work += self.collect();
-            }
-            if work >= ENOUGH {
-                break;
-            }
         }
         Ok(())
     }

@@ -2,9 +2,8 @@
 //!
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
-//! Each time that the driver runs it takes what is in the socket, batch by batch: each costs one system call, one look at the clock and one
-//! lock. It stops after a [few](RECEIVES), or once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it
-//! runs what is due, hands out events, and wakes each task that has something to do, without the lock. If it woke some, it lets them run
+//! Each time that the driver runs it takes a batch from the socket, which costs one system call, one look at the clock and one lock. It stops
+//! once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes each task that has something to do, without the lock. If it woke some, it lets them run
 //! before it sends: their answers leave with the acknowledgements. So the answers to the first of many requests, or the flight of the
 //! first of many handshakes, leave before the last is looked at, and the two ends work at the same time.
 //!
@@ -29,7 +28,7 @@ use crate::state::{Shared, State};
 use crate::wakers::WakeList;
 use quic_proto::time::Instant;
 use quic_udp::dialogue::Dialogue;
-use quic_udp::rhythm::{ENOUGH, Lead, RECEIVES, SENDS};
+use quic_udp::rhythm::{ENOUGH, Lead, SENDS};
 use quic_udp::{ReceiveBatch, SendBatch};
 use std::future::Future;
 use std::io;
@@ -142,12 +141,12 @@ impl Driver {
         })
     }
 
-    /// Gives the protocol what the socket has, until the application has enough to do. Returns whether that was all; then this task is woken
-    /// when there is more. It is `now` when the last of it came.
+    /// Gives the protocol a batch of what the socket has, until the application has enough to do. Returns whether that was all; then this
+    /// task is woken when there is more. It is `now` when the last of it came.
     fn receive(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
-        let mut work = 0;
-        for _ in 0..RECEIVES {
+        // After a batch that emptied the socket there is nothing, as a rule, and no reason to run again at once.
+        for _ in 0..2 {
             if self.inbox.is_empty() {
                 let ask = self.eager && self.drained.is_none_or(|at| *now - at >= FRESH);
                 match shared.socket.poll_receive(cx, &mut self.inbox, ask) {
@@ -161,24 +160,24 @@ impl Driver {
             }
             // The batch's one look at the clock.
             *now = shared.clock.now();
-            self.lead.reset();
             self.drained = self.inbox.drained_the_socket().then_some(*now);
-            work += self.handle(*now, ENOUGH - work);
-            if work >= ENOUGH {
+            self.handle(*now);
+            if !self.inbox.is_empty() || self.drained.is_none() {
                 break;
             }
         }
         Ok(false)
     }
 
-    /// Gives the protocol what is in the inbox, until the application has `enough` to do. Returns how much it has.
-    fn handle(&mut self, now: Instant, enough: usize) -> usize {
+    /// Gives the protocol what is in the inbox, until the application has enough to do.
+    fn handle(&mut self, now: Instant) {
         // The batch's one lock.
         let mut state = self.shared.lock_quietly();
-        let mut work = 0;
-        while work < enough
+        let (mut work, mut heard) = (0, 0);
+        while work < ENOUGH
             && let Some(datagram) = self.inbox.next_datagram()
         {
+            heard += 1;
             self.dialogue.received(now, &datagram);
             if self.shards.may_be_elsewhere(self.number, &datagram) {
                 drop(state);
@@ -189,7 +188,7 @@ impl Driver {
             }
             work += state.dispatch(&mut self.wakes);
         }
-        work
+        self.lead.heard(heard);
     }
 
     /// Asks the protocol for the next batch to send.
