@@ -98,7 +98,9 @@ impl Controller for NewReno {
             // RFC 9002 §7.3.2: "MUST set the slow start threshold to half the value of the congestion window".
             self.window = (self.window / 2).max(minimum);
             self.ssthresh = self.window;
-            self.acked = 0;
+            // The same share of a window is acknowledged as before: half a datagram is much where windows are small. (Appendix B.5, which grows
+            // the window by fractions, does not take those back either.)
+            self.acked /= 2;
             self.prr = Some(Prr::new(event, self.window, self.mtu));
             self.peak.on_reduction();
         } else if let Some(prr) = &mut self.prr {
@@ -266,6 +268,23 @@ mod tests {
         reno.on_ack(&ack(101, 200, 1200));
         assert_eq!(reno.window(), 7200);
         assert!(!reno.in_slow_start());
+    }
+
+    #[test]
+    fn a_reduction_keeps_the_share_of_a_window_that_was_acknowledged() {
+        let mut reno = NewReno::new(MTU);
+        reno.on_congestion(&loss(10, 100, false));
+        sends(&mut reno, 6000);
+        for _ in 0..4 {
+            reno.on_ack(&ack(101, 200, 1200));
+        }
+        reno.on_congestion(&loss(201, 300, false));
+        assert_eq!(reno.window, 3000);
+        sends(&mut reno, 3000);
+        reno.on_ack(&ack(301, 400, 599));
+        assert_eq!(reno.window(), 3000, "four fifths and a little less than one");
+        reno.on_ack(&ack(301, 400, 1));
+        assert_eq!(reno.window(), 4200);
     }
 
     #[test]
