@@ -35,8 +35,11 @@ pub struct Budget {
 }
 
 impl Engine {
-    /// Nothing leaves now: because of `wait`, or because there is nothing.
+    /// Nothing leaves now: because of `wait`, or because there is nothing. Only who waits for the pacer is owed what it misses by coming late.
     pub fn wait(&mut self, now: Instant, wait: Option<Wait>) {
+        if wait != Some(Wait::Pacer) {
+            self.paths.active_mut().pacer.not_awaited();
+        }
         let wait = wait.unwrap_or_else(|| Wait::Data(self.streams.lack()));
         self.waits.begin(now, wait);
     }
@@ -60,7 +63,6 @@ impl Engine {
         let path = self.paths.active_mut();
         bytes = bytes.min(path.cc.window().saturating_sub(self.recovery.bytes_in_flight()));
         if bytes < size {
-            path.pacer.not_awaited();
             return one(Allowance::AcksOnly, Some(Wait::Congestion));
         }
         if self.config.pacing {
