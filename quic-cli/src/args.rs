@@ -1,10 +1,10 @@
 //! The command line.
 
 use crate::failure::Failure;
-use crate::version::Version;
+use crate::version::Versions;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use quic_perf::units;
-use quic_proto::config::TransportConfig;
+use quic_proto::config::{EndpointConfig, TransportConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,9 +54,9 @@ pub(crate) struct Demo {
     /// Limit the path to this rate, e.g. 100mbit
     #[arg(long, value_parser = units::rate)]
     pub(crate) rate: Option<u64>,
-    /// The version of QUIC
-    #[arg(long, value_name = "V", default_value = "v1")]
-    pub(crate) version: Version,
+    /// The versions of QUIC, as elsewhere
+    #[arg(long, value_name = "V", default_value = "v1", value_parser = Versions::parse)]
+    pub(crate) version: Versions,
 }
 
 #[derive(Args, Debug)]
@@ -161,9 +161,11 @@ pub(crate) struct Client {
 /// What both ends of a connection can be told.
 #[derive(Args, Debug)]
 pub(crate) struct End {
-    /// The versions of QUIC to speak
-    #[arg(long, value_name = "V", default_value = "v1")]
-    pub(crate) version: Version,
+    /// The versions of QUIC to speak: v1, v2, q044 (Google QUIC), several with commas between and the preferred one first, or any of these.
+    /// A client begins with its first, and a server answers in the first of its own that the client speaks too; q044 is the last of any server's. quic-go
+    /// 0.10 does not answer to versions that it does not know: name q044 alone for that
+    #[arg(long, value_name = "V", default_value = "v1", value_parser = Versions::parse)]
+    pub(crate) version: Versions,
     /// Write TLS secrets there, for Wireshark (SSLKEYLOGFILE is honoured too)
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
@@ -176,9 +178,22 @@ pub(crate) struct End {
     /// The largest UDP payload to send, in bytes
     #[arg(long, value_name = "N", default_value = "1452", value_parser = clap::value_parser!(u16).range(1200..=65527))]
     pub(crate) mtu: u16,
+    /// Stay awake so long for an answer to a short message from a peer that answers quickly; 0us is never [default: 200us]
+    #[arg(long, value_name = "TIME", value_parser = units::time)]
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 impl End {
+    /// What its endpoint is made of.
+    pub(crate) fn endpoint(&self) -> Result<EndpointConfig, Failure> {
+        let config = self.version.endpoint()?;
+        let config = match self.busy_poll {
+            Some(limit) => config.busy_poll(limit),
+            None => config,
+        };
+        Ok(config.build()?)
+    }
+
     /// The limits and timing of its connections.
     pub(crate) fn transport(&self) -> TransportConfig {
         let transport = TransportConfig::default().congestion(self.cc).mtu_ceiling(self.mtu);

@@ -1,8 +1,8 @@
 //! `quic demo`: server and client in one process, over real sockets of the loopback interface.
 
 use crate::args::Demo;
+use crate::dial::Dialer;
 use crate::failure::Failure;
-use crate::get::dial;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
 use crate::tls::{self, Trust};
@@ -63,9 +63,15 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let serving = tokio::spawn(serve(server.clone(), source.clone(), introduce));
 
     let options = ClientOptions { alpn: vec![ALPN.as_bytes().to_vec()], ..ClientOptions::default() };
-    let client_config = args.version.client(Trust::Roots(roots), options)?;
+    let dialer = Dialer {
+        config: args.version.client(Trust::Roots(roots), options)?,
+        endpoint: args.version.endpoint()?,
+        alpn: ALPN.to_owned(),
+        timeout: TIMEOUT,
+        address: None,
+    };
     let begun = Instant::now();
-    let dialled = dial(&client_config, address, "localhost", ALPN, TIMEOUT).await;
+    let dialled = dialer.dial(address, "localhost").await;
     let (client, connection) = dialled.map_err(|failure| match failure {
         // Somebody does listen there.
         Failure::NoAnswer { after, .. } => Failure::BadPath(after),

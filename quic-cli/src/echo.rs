@@ -1,10 +1,9 @@
 //! `quic echo`: random bytes there and back, with round-trip times as `ping` gives them.
 
 use crate::args::{Echo, host_and_port};
+use crate::dial::Dialer;
 use crate::failure::Failure;
-use crate::get::{reach, resolve};
 use crate::serve::{ECHO, say, secret};
-use crate::tls;
 use quic_perf::units;
 use quic_proto::rng::{Rng, SeededRng};
 use quic_tokio::{AppError, Connection};
@@ -12,13 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 pub(crate) async fn run(args: Echo) -> Result<(), Failure> {
-    let config = tls::client(&args.client, ECHO, false)?;
+    let dialer = Dialer::new(&args.client, ECHO, false)?;
     let (host, port) = host_and_port(&args.addr)?;
-    let addresses = match args.client.connect {
-        Some(address) => vec![address],
-        None => resolve(&host, port).await?,
-    };
-    let (endpoint, connection) = reach(&config, addresses, &host, ECHO, args.client.timeout).await?;
+    let (endpoint, connection) = dialer.reach(&host, port).await?;
     let mut times = Vec::new();
     let mut rng = SeededRng::from_seed(secret()?);
     for round in 1..=args.count {

@@ -1,16 +1,16 @@
 //! `quic get`: fetches files in parallel, and is content only with every byte written.
 
 use crate::args::Get;
+use crate::dial::Dialer;
 use crate::failure::Failure;
+use crate::hq;
 use crate::serve::say;
-use crate::{hq, tls};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use quic_perf::units;
 use quic_proto::error::ConnectionError;
-use quic_tokio::{AppError, ClientConfig, Connection, Endpoint, ReadError};
+use quic_tokio::{AppError, Connection, ReadError};
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,9 +32,9 @@ enum FileFailure {
 }
 
 pub(crate) async fn run(args: Get) -> Result<(), Failure> {
-    let v1_only = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
-    args.client.end.version.permits(&v1_only)?;
-    let config = tls::client(&args.client, args.alpn(), false)?;
+    let with_tls = [("--alpn", args.alpn.is_some()), ("--key-update", args.key_update)];
+    args.client.end.version.permits(&with_tls)?;
+    let dialer = Dialer::new(&args.client, args.alpn(), false)?;
     let mut used = Names::default();
     let names = args.urls.iter().map(|url| used.of(url)).collect::<Result<Vec<_>, _>>()?;
     std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("cannot make {}", args.out.display())))?;
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Get) -> Result<(), Failure> {
         let connection = match known {
             Some(connection) => connection,
             None => {
-                let (endpoint, connection) = connect(&args, &config, &host, port).await?;
+                let (endpoint, connection) = dialer.reach(&host, port).await?;
                 if args.key_update {
                     update_keys(&connection).await;
                 }
@@ -152,79 +152,6 @@ impl Get {
     }
 }
 
-async fn connect(
-    args: &Get,
-    config: &ClientConfig,
-    host: &str,
-    port: u16,
-) -> Result<(Endpoint, Connection), Failure> {
-    let addresses = match args.client.connect {
-        Some(address) => vec![address],
-        None => resolve(host, port).await?,
-    };
-    reach(config, addresses, host, args.alpn(), args.client.timeout).await
-}
-
-/// The addresses of a name, one at least.
-pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let not_resolved = || Failure::NotResolved(host.to_owned());
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| not_resolved())?;
-    let found: Vec<_> = found.take(MAX_ADDRESSES).collect();
-    if found.is_empty() { Err(not_resolved()) } else { Ok(found) }
-}
-
-/// How many addresses of a name are tried, and how long one is waited for before the next is tried too.
-const MAX_ADDRESSES: usize = 4;
-const STAGGER: Duration = Duration::from_millis(250);
-
-/// Connects to the first address that answers: `localhost` often has one of each family, and the server only one of them.
-///
-/// An answer that is an error (a certificate that is not trusted, say) is final; only silence leads to the next address.
-pub(crate) async fn reach(
-    config: &ClientConfig,
-    addresses: Vec<SocketAddr>,
-    name: &str,
-    alpn: &str,
-    timeout: Duration,
-) -> Result<(Endpoint, Connection), Failure> {
-    let mut attempts = JoinSet::new();
-    for (index, address) in (0..).zip(addresses) {
-        let (config, name, alpn) = (config.clone(), name.to_owned(), alpn.to_owned());
-        attempts.spawn(async move {
-            tokio::time::sleep(STAGGER * index).await;
-            dial(&config, address, &name, &alpn, timeout).await
-        });
-    }
-    let mut silent = Failure::NotResolved(name.to_owned());
-    while let Some(done) = attempts.join_next().await {
-        match done.map_err(|error| Failure::Usage(error.to_string()))? {
-            Err(failure @ (Failure::NoAnswer { .. } | Failure::Io { .. })) => silent = failure,
-            reached => return reached,
-        }
-    }
-    Err(silent)
-}
-
-/// Connects, with errors for people.
-pub(crate) async fn dial(
-    config: &ClientConfig,
-    address: SocketAddr,
-    name: &str,
-    alpn: &str,
-    timeout: Duration,
-) -> Result<(Endpoint, Connection), Failure> {
-    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-    let endpoint = Endpoint::client(any).map_err(Failure::io("cannot open a UDP socket"))?;
-    let to = format!("{name} ({address})");
-    let connecting = endpoint.connect_with(address, name, config);
-    let connecting = connecting.map_err(|error| Failure::Connect { to: to.clone(), error })?;
-    match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(error)) => Err(Failure::of(error, &to, alpn, timeout)),
-        Err(_) => Err(Failure::NoAnswer { to, after: timeout }),
-    }
-}
-
 /// Updates keys as soon as that is possible, which is once the handshake is confirmed.
 async fn update_keys(connection: &Connection) {
     for _ in 0..200 {
@@ -309,29 +236,6 @@ async fn download(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
-    #[tokio::test]
-    async fn silence_leads_to_the_next_address() {
-        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let tls = tls::server_tls(tls::self_signed().unwrap(), hq::ALPN, None).unwrap();
-        let config = quic_proto::config::ServerConfig::new(Arc::new(tls), &[7; 32]).build().unwrap();
-        let server = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
-        let addresses = vec![silent.local_addr().unwrap(), server.local_addr()];
-        let accepting = tokio::spawn(async move { server.accept().await.unwrap().await });
-        let options = quic_proto::crypto::rustls::ClientOptions {
-            alpn: vec![hq::ALPN.as_bytes().to_vec()],
-            ..Default::default()
-        };
-        let tls = quic_proto::crypto::rustls::RustlsClient::danger_accept_any_certificate(options).unwrap();
-        let config = ClientConfig::new(Arc::new(tls));
-        let timeout = Duration::from_secs(20);
-        let reached = reach(&config, addresses.clone(), "localhost", hq::ALPN, timeout).await;
-        assert_eq!(reached.unwrap().1.remote_address().unwrap(), addresses[1]);
-        accepting.await.unwrap().unwrap();
-        let nobody = reach(&config, addresses[..1].to_vec(), "localhost", hq::ALPN, STAGGER).await;
-        assert!(matches!(nobody, Err(Failure::NoAnswer { .. })));
-    }
 
     #[test]
     fn names_are_used_once() {

@@ -5,6 +5,7 @@
 
 mod args;
 mod demo;
+mod dial;
 mod echo;
 mod failure;
 mod get;

@@ -47,8 +47,8 @@ impl Service {
 }
 
 pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
-    let version = args.server.end.version;
-    version.permits(&[("--retry", args.retry)])?;
+    let end = &args.server.end;
+    end.version.permits(&[("--retry", args.retry)])?;
     let service = match &args.root {
         Some(root) => {
             // Listing it tells now what every client would be told later.
@@ -66,8 +66,8 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
             identity
         }
     };
-    let config = tls::server(&args.server.end, identity, service.alpn(), |transport| transport)?;
-    let endpoint = listen(version.endpoint()?, config, args.server.listen, NonZeroU8::MIN)?;
+    let config = tls::server(end, identity, service.alpn(), |transport| transport)?;
+    let endpoint = listen(end.endpoint()?, config, args.server.listen, NonZeroU8::MIN)?;
     accept(&endpoint, &service, args.retry, args.once).await;
     endpoint.close(AppError::from(0), b"the server stops");
     endpoint.wait_idle().await;

@@ -154,6 +154,10 @@ fn arguments_that_make_no_sense() {
     }
     let error = fail(&["demo", "--file", "/there/is/no/such/file"]);
     assert!(error.contains("cannot read /there/is/no/such/file"), "{error}");
+    let error = fail(&["serve", "--echo", "--listen", "127.0.0.1:0", "--busy-poll", "2s"]);
+    assert!(error.contains("busy_poll in microseconds"), "{error}");
+    let error = fail(&["echo", "--insecure", "--busy-poll", "2s", "localhost:1"]);
+    assert!(error.contains("busy_poll in microseconds"), "{error}");
     let error = fail(&["echo", "--insecure", "127.0.0.1"]);
     assert!(error.contains("must be HOST:PORT"), "{error}");
 }

@@ -88,6 +88,8 @@ fn requests_and_handshakes_are_counted_and_timed() {
     let latency = rr.latency.unwrap();
     assert_eq!(latency.buckets.iter().map(|(_, count)| count).sum::<u64>(), 1000);
     assert!(latency.min_us <= latency.p50_us && latency.p50_us <= latency.p99_us);
+    let asleep = client(&address, &["rr", "--count", "100", "--at-once", "1", "--busy-poll", "0us"]);
+    assert_eq!(asleep.exchanges, 100);
     let handshakes = client(&address, &["handshake", "--count", "20", "--at-once", "4"]);
     assert_eq!((handshakes.connections, handshakes.exchanges), (20, 0));
     assert!(handshakes.latency.is_some());

@@ -69,19 +69,19 @@ fn everything_by_version_2() {
 }
 
 #[test]
-fn one_port_for_both() {
+fn one_port_for_all() {
     let folder = files("any");
-    let server = Server::start(&["--version", "any", "--root", &folder.at("root"), "--once", "3"]);
-    for version in ["v1", "q044", "any"] {
+    let server = Server::start(&["--version", "any", "--root", &folder.at("root"), "--once", "6"]);
+    for version in ["v1", "v2", "q044", "any", "v2,v1", "q044,v2"] {
         get(&folder, &server, version, &["--version", version, "--insecure"]);
     }
     server.finished();
 }
 
 #[test]
-fn a_client_of_both_finds_what_the_server_speaks() {
+fn a_client_of_all_finds_what_the_server_speaks() {
     let folder = files("either");
-    for version in ["v1", "q044"] {
+    for version in ["v1", "v2", "q044"] {
         let server = Server::start(&["--version", version, "--root", &folder.at("root"), "--once", "1"]);
         get(&folder, &server, version, &["--version", "any", "--insecure"]);
         server.finished();
@@ -95,13 +95,36 @@ fn a_server_of_another_version_is_told_apart() {
         ("q044", "v1", "QUICv1"),
         ("v1", "v2", "QUICv2"),
         ("v2", "v1", "QUICv1"),
-        ("any", "v2", "QUICv2"),
+        ("v1,q044", "v2", "QUICv2"),
+        ("q044", "v2,v1", "QUICv2, QUICv1"),
     ];
     for (ours, theirs, offered) in cases {
         let server = Server::start(&["--version", theirs, "--echo"]);
         let error = fail(&["echo", &server.address.to_string(), "--insecure", "--version", ours]);
         let offer = format!("speaks none of the QUIC versions that were offered, but {offered}: ");
         assert!(error.contains(&offer) && error.contains("--version"), "{error}");
+    }
+}
+
+/// RFC 9369 §4.1: versions 1 and 2 are compatible, and the server's preference counts. No second start is needed for that.
+#[test]
+fn the_preferred_version_of_the_server() {
+    let server = Server::start(&["--version", "v2,v1", "--echo", "--once", "1"]);
+    let address = server.address.to_string();
+    let mut echo = command(&["echo", &address, "--insecure", "--version", "v1,v2", "--text", "foobar"]);
+    let output = echo.env("RUST_LOG", "quic_proto=debug").output().unwrap();
+    let (out, log) = (text(&output.stdout), text(&output.stderr));
+    assert!(out.contains("came back"), "{out}{log}");
+    assert!(log.contains("the server has chosen another version"), "{log}");
+    assert!(!log.contains("starts again"), "{log}");
+    server.finished();
+}
+
+#[test]
+fn versions_are_named_plainly() {
+    for (wrong, why) in [("v3", "must be v1, v2 or q044"), ("v1,v1", "named twice"), ("v1,any", "must be")] {
+        let error = fail(&["echo", "localhost:1", "--version", wrong]);
+        assert!(error.contains(why), "{error}");
     }
 }
 
@@ -157,7 +180,7 @@ fn a_certificate_that_is_not_trusted() {
 }
 
 #[test]
-fn options_of_version_1_alone() {
+fn options_of_versions_with_tls() {
     let get = ["get", "--version", "q044", "https://localhost/"];
     let serve = ["serve", "--version", "q044", "--listen", "127.0.0.1:0", "--echo"];
     let echo = ["echo", "--version", "q044", "localhost:1"];
@@ -172,6 +195,9 @@ fn options_of_version_1_alone() {
     ];
     for (args, option) in cases {
         let error = fail(&[args, option].concat());
-        assert!(error.contains(&format!("{} is for QUIC version 1", option[0])), "{option:?}: {error}");
+        assert!(
+            error.contains(&format!("{} is for QUIC versions 1 and 2", option[0])),
+            "{option:?}: {error}"
+        );
     }
 }

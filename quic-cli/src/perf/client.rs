@@ -3,11 +3,9 @@
 use super::server::Half;
 use super::{ClientArgs, add_waits, datagrams};
 use crate::args;
+use crate::dial::Dialer;
 use crate::failure::Failure;
-use crate::get::{reach, resolve};
 use crate::serve::say;
-use crate::tls;
-use crate::version::Version;
 use quic_perf::{ALPN, Ask, Datagrams, Error, Tally, Waited};
 use quic_proto::config::ClientConfig;
 use quic_tokio::{AppError, Connection, Endpoint};
@@ -15,21 +13,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) async fn run(args: ClientArgs) -> Result<(), Failure> {
-    if args.client.end.version == Version::Q044 && args.load.connections_at_once() > 1 {
+    if !args.client.end.version.has_tls() && args.load.connections_at_once() > 1 {
         let what = "connections of Q044 between two ports cannot be told apart: one at a time (--at-once 1 for handshake)";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let config = tls::client(&args.client, ALPN, true)?;
+    let dialer = Dialer::new(&args.client, ALPN, true)?;
     let (host, port) = args::host_and_port(&args.addr)?;
-    let addresses = match args.client.connect {
-        Some(address) => vec![address],
-        None => resolve(&host, port).await?,
-    };
     // The first connection finds the address that answers, and tells in plain words if none does.
-    let (endpoint, first) = reach(&config, addresses, &host, ALPN, args.client.timeout).await?;
+    let (endpoint, first) = dialer.reach(&host, port).await?;
     let address = first.remote_address().map_err(Failure::Connection)?;
     first.close(AppError::from(0), b"found");
-    let ours = Ours { endpoint: endpoint.clone(), config: Arc::new(config), address, host: host.into() };
+    let ours =
+        Ours { endpoint: endpoint.clone(), config: Arc::new(dialer.config), address, host: host.into() };
     let report = quic_perf::run(&ours, &args.load).await.map_err(Failure::Measurement)?;
     say(if args.load.json { report.to_json() } else { report.to_string() }.trim_end());
     endpoint.wait_idle().await;

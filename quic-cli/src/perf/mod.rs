@@ -7,8 +7,8 @@ mod client;
 mod server;
 
 use crate::args;
+use crate::dial::resolve;
 use crate::failure::Failure;
-use crate::get::resolve;
 use crate::proxy::{Impairment, Proxy};
 use crate::serve::say;
 use quic_perf::{Load, units};

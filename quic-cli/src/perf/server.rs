@@ -15,7 +15,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let limits =
         |transport: TransportConfig| transport.max_bidi_streams(args.streams).max_uni_streams(args.streams);
     let config = tls::server(&args.server.end, identity, quic_perf::ALPN, limits)?;
-    let departing = args.server.end.version.endpoint()?.departure_times(args.departure_times);
+    let departing = args.server.end.endpoint()?.departure_times(args.departure_times);
     let endpoint = listen(departing, config, args.server.listen, args.shards)?;
     let service = Arc::new(Service::default());
     tokio::select! {
