@@ -124,7 +124,7 @@ fn a_name_that_is_not_resolved() {
 #[test]
 fn arguments_that_make_no_sense() {
     let address = "it must be an IP address and a port";
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["demo", "--size", "7 apples"], "is no unit of size"),
         (&["demo", "--loss", "1"], "must end with %"),
         (&["demo", "--rate", "10"], "is no unit of rate"),
@@ -143,6 +143,9 @@ fn arguments_that_make_no_sense() {
         (&["perf", "server", "--mtu", "1199"], "1200..=65527"),
         (&["perf", "server", "--listen", "localhost:4433"], address),
         (&["perf", "path", "--listen", "localhost:4433", "localhost:1"], address),
+        (&["echo", "--version", "v3", "localhost:1"], "must be v1, v2 or q044"),
+        (&["echo", "--version", "v1,any", "localhost:1"], "must be v1, v2 or q044"),
+        (&["serve", "--echo", "--version", "v1,v1"], "named twice"),
         (&["echo", "--streams", "0", "localhost:1"], "--streams"),
         (&["echo", "--count", "0", "localhost:1"], "--count"),
     ];
