@@ -98,9 +98,9 @@ impl Controller for NewReno {
             // RFC 9002 §7.3.2: "MUST set the slow start threshold to half the value of the congestion window".
             self.window = (self.window / 2).max(minimum);
             self.ssthresh = self.window;
-            // The same share of a window is acknowledged as before: half a datagram is much where windows are small. (Appendix B.5, which grows
-            // the window by fractions, does not take those back either.)
-            self.acked /= 2;
+            // What was acknowledged since the window last grew counts on, up to a window as it is now: half a datagram is much where windows
+            // are small. (Appendix B.5, which grows the window by fractions, does not take those back either.)
+            self.acked = self.acked.min(self.window);
             self.prr = Some(Prr::new(event, self.window, self.mtu));
             self.peak.on_reduction();
         } else if let Some(prr) = &mut self.prr {
@@ -271,20 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn a_reduction_keeps_the_share_of_a_window_that_was_acknowledged() {
+    fn what_was_acknowledged_before_a_reduction_counts_on_up_to_a_window() {
         let mut reno = NewReno::new(MTU);
         reno.on_congestion(&loss(10, 100, false));
         sends(&mut reno, 6000);
-        for _ in 0..4 {
-            reno.on_ack(&ack(101, 200, 1200));
-        }
+        reno.on_ack(&ack(101, 200, 2000));
         reno.on_congestion(&loss(201, 300, false));
         assert_eq!(reno.window, 3000);
         sends(&mut reno, 3000);
-        reno.on_ack(&ack(301, 400, 599));
-        assert_eq!(reno.window(), 3000, "four fifths and a little less than one");
+        reno.on_ack(&ack(301, 400, 999));
+        assert_eq!(reno.window(), 3000, "a byte less than a window");
         reno.on_ack(&ack(301, 400, 1));
         assert_eq!(reno.window(), 4200);
+        sends(&mut reno, 4200);
+        reno.on_ack(&ack(301, 400, 4199));
+        reno.on_congestion(&loss(401, 500, false));
+        assert_eq!(reno.window, 2400, "it was half of 4200, and is the least");
+        sends(&mut reno, 2400);
+        reno.on_ack(&ack(501, 600, 1));
+        assert_eq!(reno.window(), 3600);
+        sends(&mut reno, 3600);
+        reno.on_ack(&ack(501, 600, 3598));
+        assert_eq!(reno.window(), 3600, "no more than a window counted");
     }
 
     #[test]
