@@ -98,9 +98,8 @@ impl Controller for NewReno {
             // RFC 9002 §7.3.2: "MUST set the slow start threshold to half the value of the congestion window".
             self.window = (self.window / 2).max(minimum);
             self.ssthresh = self.window;
-            // What was acknowledged since the window last grew counts on, up to a window as it is now: half a datagram is much where windows
-            // are small. (Appendix B.5, which grows the window by fractions, does not take those back either.)
-            self.acked = self.acked.min(self.window);
+            // What was acknowledged since the window last grew counts on: a datagram is much where windows are small. (Appendix B.5, which
+            // grows the window by fractions, does not take those back either.)
             self.prr = Some(Prr::new(event, self.window, self.mtu));
             self.peak.on_reduction();
         } else if let Some(prr) = &mut self.prr {
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_before_a_reduction_counts_on_up_to_a_window() {
+    fn what_was_acknowledged_before_a_reduction_counts_on() {
         let mut reno = NewReno::new(MTU);
         reno.on_congestion(&loss(10, 100, false));
         sends(&mut reno, 6000);
@@ -287,12 +286,13 @@ mod tests {
         reno.on_ack(&ack(301, 400, 4199));
         reno.on_congestion(&loss(401, 500, false));
         assert_eq!(reno.window, 2400, "it was half of 4200, and is the least");
-        sends(&mut reno, 2400);
+        sends(&mut reno, 3600);
         reno.on_ack(&ack(501, 600, 1));
         assert_eq!(reno.window(), 3600);
-        sends(&mut reno, 3600);
-        reno.on_ack(&ack(501, 600, 3598));
-        assert_eq!(reno.window(), 3600, "no more than a window counted");
+        reno.on_ack(&ack(501, 600, 1799));
+        assert_eq!(reno.window(), 3600, "of 5999 bytes 2400 made it grow; one is missing");
+        reno.on_ack(&ack(501, 600, 1));
+        assert_eq!(reno.window(), 4800);
     }
 
     #[test]

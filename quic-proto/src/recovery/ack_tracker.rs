@@ -16,6 +16,10 @@ pub const MAX_RANGES: usize = 64;
 /// RFC 9000 §13.2.2: "A receiver SHOULD send an ACK frame after receiving at least two ack-eliciting packets."
 const ELICITING_THRESHOLD: u32 = 2;
 
+/// How many packets after a gap are each acknowledged at once. A sender that lost something has a small window now, which grows by what it
+/// hears; it gains nothing from fewer ACKs, and waits for the last of an odd number.
+const AFTER_DISORDER: u32 = 32;
+
 /// The packets received in one space.
 #[derive(Clone, Debug)]
 pub struct AckTracker {
@@ -26,6 +30,8 @@ pub struct AckTracker {
     largest: Option<(PacketNumber, Instant)>,
     largest_eliciting: Option<PacketNumber>,
     pending: u32,
+    /// How many more packets are acknowledged at once, since some came out of order.
+    prompt: u32,
     immediate: bool,
     deadline: Option<Instant>,
     ecn: EcnCounts,
@@ -152,6 +158,7 @@ impl AckTracker {
             largest: None,
             largest_eliciting: None,
             pending: 0,
+            prompt: 0,
             immediate: false,
             deadline: None,
             ecn: EcnCounts::default(),
@@ -168,7 +175,9 @@ impl AckTracker {
             number < largest || !self.ranges.contains_range(&((largest + 1).max(self.floor)..number))
         });
         self.largest_eliciting = self.largest_eliciting.max(Some(number));
-        if disorder || ecn == Some(Ecn::Ce) || self.pending >= self.threshold {
+        let prompt = disorder || self.prompt > 0;
+        self.prompt = if disorder { AFTER_DISORDER } else { self.prompt.saturating_sub(1) };
+        if prompt || ecn == Some(Ecn::Ce) || self.pending >= self.threshold {
             self.immediate = true;
             self.deadline = None;
         } else if !self.immediate {
@@ -246,6 +255,24 @@ mod tests {
         assert_eq!(acks.ecn(), Some(EcnCounts { ect0: 0, ect1: 0, ce: 1 }));
         acks.on_received(at(0), 6, true, Some(Ecn::Ce));
         assert_eq!(acks.ecn().map(|counts| counts.ce), Some(1), "duplicates do not count");
+    }
+
+    #[test]
+    fn after_disorder_every_packet_is_acknowledged_for_a_while() {
+        let mut acks = tracker();
+        let mut told = |number| {
+            acks.on_received(at(0), number, true, None);
+            let owed = acks.ack_owed();
+            acks.on_ack_sent();
+            owed
+        };
+        assert!(!told(0) && told(2));
+        let last = 2 + u64::from(AFTER_DISORDER);
+        assert!((3..=last).all(&mut told));
+        assert!(!told(last + 1));
+        assert!(told(1), "late");
+        assert!((last + 2..=last + 33).all(&mut told));
+        assert!(!told(last + 34));
     }
 
     #[test]
