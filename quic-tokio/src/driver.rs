@@ -3,8 +3,8 @@
 //! Owns [`Driver`], a future that ends when nobody can use the endpoint any more and all its connections are over.
 //!
 //! Each time that the driver runs it takes a batch from the socket, which costs one system call, one look at the clock and one lock. It stops
-//! once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes each task that has something to do, without the lock. If it woke some, it lets them run
-//! before it sends: their answers leave with the acknowledgements. So the answers to the first of many requests, or the flight of the
+//! once the application has [enough](ENOUGH) to do, and goes on with the batch next time. Then it runs what is due, hands out events, and wakes
+//! each task that has something to do, without the lock. If it woke some, it lets them run before it sends: their answers leave with the acknowledgements. So the answers to the first of many requests, or the flight of the
 //! first of many handshakes, leave before the last is looked at, and the two ends work at the same time.
 //!
 //! A runtime that always has a task to run looks at its sockets rarely. So a driver that goes on without having been woken asks the system

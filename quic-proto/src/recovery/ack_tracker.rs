@@ -17,7 +17,7 @@ pub const MAX_RANGES: usize = 64;
 const ELICITING_THRESHOLD: u32 = 2;
 
 /// How many packets after a gap are each acknowledged at once. A sender that lost something has a small window now, which grows by what it
-/// hears; it gains nothing from fewer ACKs, and waits for the last of an odd number.
+/// hears; it gains nothing from fewer ACKs, and waits for the last of an odd number. RFC 9000 §13.2.2 asks for no fewer than one for two.
 const AFTER_DISORDER: u32 = 32;
 
 /// The packets received in one space.
